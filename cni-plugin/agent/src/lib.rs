@@ -1,0 +1,1 @@
+//! The node agent: enrolls pods and serves them to the proxies.

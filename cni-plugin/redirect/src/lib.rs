@@ -1,0 +1,1 @@
+//! Pod traffic to the proxy: plan, render, drift, apply.

@@ -1,0 +1,1 @@
+//! What plugin, agent and proxy say to each other on one node.

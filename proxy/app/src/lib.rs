@@ -1,0 +1,1 @@
+//! The node process: sockets, ZDS, listeners, telemetry, admin.

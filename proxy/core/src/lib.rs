@@ -1,0 +1,1 @@
+//! Decides: model, decode, world, route, admit, authorize, balance, Reason. No I/O.

@@ -1,0 +1,1 @@
+//! The tunnel: HTTP/2 CONNECT client, server, pool and relay.

@@ -1,0 +1,1 @@
+//! Identities on the wire: certificate store, renewal schedule, verification.

@@ -1,0 +1,1 @@
+//! The lab, the sample application, the demo and the scenarios.

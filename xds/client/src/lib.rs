@@ -1,0 +1,1 @@
+//! How a node talks to istiod: delta-xDS session, ADS stream, CA client.
