@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes sure the few system programs are there: a C compiler for the crypto library, iptables for the redirection,
+# curl for the story. Installs what is missing from Debian's packages, and says so.
+set -euo pipefail
+
+missing=()
+need() { # program package
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing+=("$2")
+}
+need cargo cargo
+need cc gcc
+need iptables-restore iptables
+need curl curl
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+case " ${missing[*]} " in
+*" cargo "*)
+    echo "cargo is missing: install Rust (see rust-version in Cargo.toml) and run this again" >&2
+    exit 1
+    ;;
+esac
+echo "Missing: ${missing[*]}. Installing from the system's packages."
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "This system has no apt-get: install ${missing[*]} yourself and run this again" >&2
+    exit 1
+fi
+sudo=()
+[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends libc6-dev "${missing[@]}" >/dev/null
+echo "Installed: ${missing[*]}."
