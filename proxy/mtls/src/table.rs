@@ -1,0 +1,293 @@
+//! The store's book: one entry per identity, what it holds, and what is to be done next. No I/O and no clock.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::model::Identity;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tracing::{debug, info, warn};
+
+use crate::credentials::Credentials;
+use crate::dump::{CertDump, CertInfo};
+use crate::error::{Chain, FetchError, IdentityError};
+use crate::schedule::{Backoff, Due, Jitter, Now, Priority, Turn, retry};
+
+/// What an identity has.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    Initializing,
+    Available(Arc<Credentials>),
+    Unavailable(Arc<FetchError>),
+}
+
+/// The answer to a connection that needs a certificate.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Settled(State),
+    /// Closes without a value when the entry goes away.
+    Wait(watch::Receiver<State>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    entries: HashMap<Identity, Entry>,
+    limit: usize,
+    attempts: u64,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: watch::Sender<State>,
+    priority: Priority,
+    due: Due,
+    attempt: Option<Attempt>,
+    backoff: Backoff,
+    /// A workload of this identity is on the node.
+    wanted: bool,
+    /// Uptime of the last connection that asked.
+    used: Duration,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    number: u64,
+    task: AbortHandle,
+}
+
+impl Table {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            limit,
+            attempts: 0,
+            stopped: false,
+        }
+    }
+
+    /// A connection needs the certificate of `identity` now.
+    pub(crate) fn ask(&mut self, identity: &Identity, now: Now) -> Result<Asked, IdentityError> {
+        let entry = self.enter(identity, Priority::RealTime, now)?;
+        entry.used = now.uptime;
+        let state = entry.state.borrow().clone();
+        Ok(match state {
+            State::Initializing => Asked::Wait(entry.state.subscribe()),
+            State::Available(_) | State::Unavailable(_) => Asked::Settled(state),
+        })
+    }
+
+    /// A workload of `identity` is on the node, until [`Self::forget`].
+    pub(crate) fn want(&mut self, identity: &Identity, now: Now) -> Result<(), IdentityError> {
+        self.enter(identity, Priority::Warmup, now)?.wanted = true;
+        Ok(())
+    }
+
+    /// Drops the entry; who waits for it and what is under way for it end with it.
+    pub(crate) fn forget(&mut self, identity: &Identity) {
+        if let Some(Attempt { task, .. }) = self.entries.remove(identity).and_then(|entry| entry.attempt) {
+            task.abort();
+        }
+    }
+
+    /// Takes no more questions, and wakes who waits for an answer.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.entries.clear();
+    }
+
+    /// At most `slots` identities to fetch now, the most urgent first.
+    pub(crate) fn due(&mut self, now: Now, slots: usize) -> Vec<Identity> {
+        self.entries.retain(|identity, entry| {
+            let keep = !entry.abandoned(now);
+            if !keep {
+                debug!(%identity, "dropping the certificate of an identity that nobody uses");
+            }
+            keep
+        });
+        let mut ready: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.attempt.is_none())
+            .filter_map(|(identity, entry)| Some((Turn::new(entry.priority, entry.due.late(now)?), identity)))
+            .collect();
+        ready.sort_by_key(|(turn, _)| *turn);
+        ready
+            .into_iter()
+            .take(slots)
+            .map(|(_, identity)| identity.clone())
+            .collect()
+    }
+
+    /// How long until something falls due, `None` with nothing to wait for.
+    pub(crate) fn wait(&self, now: Now) -> Option<Duration> {
+        self.entries
+            .values()
+            .filter(|entry| entry.attempt.is_none())
+            .map(|entry| entry.due.wait(now))
+            .min()
+    }
+
+    /// Notes that `task` fetches for `identity`; answers the number of the attempt.
+    pub(crate) fn begin(&mut self, identity: &Identity, task: AbortHandle) -> u64 {
+        self.attempts += 1;
+        let number = self.attempts;
+        if let Some(entry) = self.entries.get_mut(identity) {
+            entry.attempt = Some(Attempt { number, task });
+        }
+        number
+    }
+
+    /// Files the result of an attempt, unless its entry was forgotten meanwhile.
+    pub(crate) fn finish(
+        &mut self,
+        identity: &Identity,
+        number: u64,
+        result: Result<Credentials, FetchError>,
+        now: Now,
+        jitter: Jitter,
+    ) {
+        let entry = self.entries.get_mut(identity).filter(|entry| {
+            entry
+                .attempt
+                .as_ref()
+                .is_some_and(|attempt| attempt.number == number)
+        });
+        let Some(entry) = entry else {
+            debug!(%identity, "discarding the certificate of a forgotten identity");
+            return;
+        };
+        entry.attempt = None;
+        match result {
+            Ok(credentials) => entry.succeed(credentials, now, jitter),
+            Err(error) => entry.fail(identity, error, now, jitter),
+        }
+    }
+
+    pub(crate) fn dump(&self) -> Vec<(Identity, State)> {
+        self.entries
+            .iter()
+            .map(|(identity, entry)| (identity.clone(), entry.state.borrow().clone()))
+            .collect()
+    }
+
+    pub(crate) const fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The entry of `identity`, made or hurried as `priority` asks.
+    fn enter(
+        &mut self,
+        identity: &Identity,
+        priority: Priority,
+        now: Now,
+    ) -> Result<&mut Entry, IdentityError> {
+        if self.stopped {
+            return Err(IdentityError::Stopped {
+                identity: identity.clone(),
+            });
+        }
+        let full = self.entries.len() >= self.limit;
+        let entry = match self.entries.entry(identity.clone()) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(_) if full => {
+                return Err(IdentityError::Full {
+                    identity: identity.clone(),
+                    limit: self.limit,
+                });
+            }
+            Slot::Vacant(slot) => slot.insert(Entry::new(priority, now)),
+        };
+        if matches!(*entry.state.borrow(), State::Initializing) {
+            entry.priority = entry.priority.max(priority);
+        }
+        Ok(entry)
+    }
+}
+
+impl Entry {
+    fn new(priority: Priority, now: Now) -> Self {
+        Self {
+            state: watch::Sender::new(State::Initializing),
+            priority,
+            due: Due::Uptime(now.uptime),
+            attempt: None,
+            backoff: Backoff::default(),
+            wanted: false,
+            used: now.uptime,
+        }
+    }
+
+    fn succeed(&mut self, credentials: Credentials, now: Now, jitter: Jitter) {
+        let renewal = credentials.validity().renewal(now);
+        let identity = credentials.identity();
+        self.priority = Priority::Background;
+        // A certificate that wants renewal on arrival is served, but asking again without a pause would only hammer the
+        // authority: either clock may be wrong for a long time.
+        self.due = if renewal.late(now).is_some() {
+            let delay = self.backoff.failed(now, jitter);
+            warn!(%identity, ?delay, "the certificate is due for renewal on arrival; are the clocks right?");
+            Due::Uptime(now.uptime + delay)
+        } else {
+            info!(%identity, renewal = ?renewal.wait(now), "certificate available");
+            self.backoff.succeeded();
+            renewal
+        };
+        self.state.send_replace(State::Available(Arc::new(credentials)));
+    }
+
+    fn fail(&mut self, identity: &Identity, error: FetchError, now: Now, jitter: Jitter) {
+        let serving = match &*self.state.borrow() {
+            State::Available(credentials) => {
+                Some(credentials.validity()).filter(|validity| validity.contains(now.wall))
+            }
+            State::Initializing | State::Unavailable(_) => None,
+        };
+        self.due = retry(self.backoff.failed(now, jitter), serving, now);
+        let delay = self.due.wait(now);
+        warn!(%identity, ?delay, serving = serving.is_some(), error = %Chain(&error), "no new certificate");
+        if serving.is_some() {
+            self.priority = Priority::Background;
+        } else {
+            self.priority = Priority::Warmup;
+            self.state.send_replace(State::Unavailable(Arc::new(error)));
+        }
+    }
+
+    /// Due, but no workload is known for it and no connection has asked for long: connections that outlive their
+    /// workload must not leave certificates behind that are renewed forever.
+    fn abandoned(&self, now: Now) -> bool {
+        !self.wanted
+            && self.attempt.is_none()
+            && self.due.late(now).is_some()
+            && now.uptime.saturating_sub(self.used) >= IDLE
+    }
+}
+
+/// The view of one entry for people.
+pub(crate) fn describe(identity: Identity, state: &State) -> CertDump {
+    let (state, chain, roots) = match state {
+        State::Initializing => ("Initializing".to_owned(), Vec::new(), Vec::new()),
+        State::Available(credentials) => (
+            "Available".to_owned(),
+            credentials.chain().iter().map(CertInfo::from).collect(),
+            credentials.roots().iter().map(CertInfo::from).collect(),
+        ),
+        State::Unavailable(error) => (
+            format!("Unavailable: {}", Chain(error.as_ref())),
+            Vec::new(),
+            Vec::new(),
+        ),
+    };
+    CertDump {
+        identity,
+        state,
+        chain,
+        roots,
+    }
+}
+
+/// How long an identity without a workload is kept after its last connection.
+const IDLE: Duration = Duration::from_secs(60 * 60);
