@@ -1,1 +1,4 @@
-//! The lab, the sample application, the demo and the scenarios.
+//! The lab (nodes and pods as network namespaces), the sample application and the demo.
+
+pub mod lab;
+pub mod sample_app;

@@ -1,0 +1,204 @@
+//! The Kubernetes objects of a lab: what the API server would hold, and who is told of a change.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// `Pod`, `Service` and so on.
+    pub kind: String,
+    /// Empty for what has no namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// A key from its parts.
+    pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key that an object names itself.
+    pub fn of(object: &Value) -> Self {
+        let meta = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            kind: text(&object["kind"]),
+            namespace: text(&meta["namespace"]),
+            name: text(&meta["name"]),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Is told of every change, in order.
+pub trait Follower: Send + Sync {
+    /// `new` is `None` for an object that went away.
+    fn changed(&self, key: &Key, new: Option<&Value>);
+}
+
+/// The objects and their followers.
+#[derive(Default)]
+pub struct Cluster {
+    objects: Mutex<BTreeMap<Key, Value>>,
+    followers: Mutex<Vec<Box<dyn Follower>>>,
+}
+
+impl Cluster {
+    /// Adds a follower; it is told of what exists already.
+    pub fn follow(&self, follower: Box<dyn Follower>) {
+        let objects = self.objects.lock();
+        for (key, object) in &*objects {
+            follower.changed(key, Some(object));
+        }
+        self.followers.lock().push(follower);
+    }
+
+    /// Creates or replaces an object.
+    pub fn set(&self, object: Value) {
+        let mut objects = self.objects.lock();
+        let key = Key::of(&object);
+        self.tell(&key, Some(&object));
+        objects.insert(key, object);
+    }
+
+    /// Creates or replaces every document of a YAML text.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) -> Vec<Key> {
+        let documents = documents(yaml);
+        let keys = documents.iter().map(Key::of).collect();
+        documents.into_iter().for_each(|document| self.set(document));
+        keys
+    }
+
+    /// Removes an object; one that is gone already is fine.
+    pub fn remove(&self, key: &Key) {
+        let mut objects = self.objects.lock();
+        if objects.remove(key).is_some() {
+            self.tell(key, None);
+        }
+    }
+
+    /// An object as it is.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.objects.lock().get(key).cloned()
+    }
+
+    /// Applies a merge patch (RFC 7396) to an object; answers whether it exists.
+    pub fn patch(&self, key: &Key, patch: &Value) -> bool {
+        let mut objects = self.objects.lock();
+        let Some(object) = objects.get_mut(key) else {
+            return false;
+        };
+        let before = object.clone();
+        merge(object, patch);
+        if *object != before {
+            self.tell(key, Some(object));
+        }
+        true
+    }
+
+    fn tell(&self, key: &Key, new: Option<&Value>) {
+        for follower in &*self.followers.lock() {
+            follower.changed(key, new);
+        }
+    }
+}
+
+/// A node's share of the cluster, as files: its own pods and every namespace.
+pub struct PodsDirectory {
+    node: String,
+    folder: PathBuf,
+    scratch: PathBuf,
+}
+
+impl PodsDirectory {
+    /// Writes into `folder`; files are prepared in `scratch`, on the same file system.
+    pub fn new(node: &str, folder: &Path, scratch: &Path) -> Self {
+        for path in [folder, scratch] {
+            fs::create_dir_all(path).expect("a folder for objects");
+        }
+        Self {
+            node: node.into(),
+            folder: folder.into(),
+            scratch: scratch.into(),
+        }
+    }
+}
+
+impl Follower for PodsDirectory {
+    fn changed(&self, key: &Key, new: Option<&Value>) {
+        let ours = |object: &Value| match key.kind.as_str() {
+            "Namespace" => true,
+            "Pod" => object["spec"]["nodeName"] == json!(self.node),
+            _ => false,
+        };
+        write_object(&self.folder, &self.scratch, key, new.filter(|o| ours(o)));
+    }
+}
+
+/// Every object as a file, for a control plane that reads a directory.
+pub struct ObjectsDirectory(pub PathBuf);
+
+impl Follower for ObjectsDirectory {
+    fn changed(&self, key: &Key, new: Option<&Value>) {
+        write_object(&self.0, &self.0, key, new);
+    }
+}
+
+/// Readers never see half a file: it is written under a name that they pass over, then renamed.
+fn write_object(folder: &Path, scratch: &Path, key: &Key, object: Option<&Value>) {
+    let name = format!("{}.{}.{}.yaml", key.kind.to_lowercase(), key.namespace, key.name);
+    let path = folder.join(&name);
+    match object {
+        Some(object) => {
+            let fresh = scratch.join(format!(".{name}.new"));
+            fs::write(&fresh, format!("{object:#}\n")).expect("write an object");
+            fs::rename(&fresh, &path).expect("put an object in place");
+        }
+        None => drop(fs::remove_file(path)),
+    }
+}
+
+/// The documents of a YAML text, as JSON values.
+#[track_caller]
+pub fn documents(yaml: &str) -> Vec<Value> {
+    let documents = yaml.split("\n---").map(str::trim).filter(|d| !d.is_empty());
+    documents
+        .map(|d| serde_saphyr::from_str(d).unwrap_or_else(|e| panic!("not YAML: {e}\n{d}")))
+        .collect()
+}
+
+/// RFC 7396, section 2.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(target) = target else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A node: its network namespace, its folder, and the agent and proxies that run on it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+
+use super::cni::Chain;
+use super::netns::{Netns, sysctl};
+use super::process::Process;
+use super::proxy::{Proxy, ProxySpec};
+use super::{mesh, net, plan};
+
+/// One node of the lab.
+pub struct Node {
+    name: String,
+    number: u8,
+    netns: Netns,
+    home: PathBuf,
+    pub(super) chain: Chain,
+    pub(super) agent: Mutex<Option<Process>>,
+    pub(super) proxies: Mutex<Vec<Proxy>>,
+    pub(super) proxy_spec: Mutex<Option<ProxySpec>>,
+    pods: AtomicU8,
+}
+
+impl Node {
+    /// Makes node number `number`, wired to the underlay.
+    pub(super) fn create(name: &str, number: u8, underlay: &Netns, home: &Path) -> Self {
+        let netns = Netns::create(&format!("node-{name}"));
+        let port = format!("port-{number}");
+        net::configure(underlay, "wire a node to the underlay", |handle| {
+            let (port, netns) = (port.clone(), netns.clone());
+            async move {
+                net::veth(&handle, &port, UPLINK, &netns).await?;
+                net::join_bridge(&handle, &port, UNDERLAY).await
+            }
+        });
+        netns.run(|| {
+            sysctl("net/ipv4/ip_forward", "1");
+            sysctl("net/ipv6/conf/all/forwarding", "1");
+        });
+        net::configure(&netns, "furnish a node's uplink", |handle| async move {
+            net::up(&handle, "lo").await?;
+            net::up(&handle, UPLINK).await?;
+            for address in plan::node(number) {
+                net::address(&handle, UPLINK, address).await?;
+            }
+            Ok(())
+        });
+        let home = home.join(name);
+        std::fs::create_dir_all(&home).expect("a folder for the node");
+        Self {
+            name: name.to_owned(),
+            number,
+            chain: Chain {
+                host: netns.clone(),
+                plugin: None,
+            },
+            netns,
+            home,
+            agent: Mutex::new(None),
+            proxies: Mutex::new(Vec::new()),
+            proxy_spec: Mutex::new(None),
+            pods: AtomicU8::new(2),
+        }
+    }
+
+    /// Teaches `netns` the way to this node's pods.
+    pub(super) fn route_pods_in(&self, netns: &Netns) {
+        let via = self.number;
+        net::configure(netns, "route to a node's pods", |handle| async move {
+            for (pods, node) in plan::pods(via).into_iter().zip(plan::node(via)) {
+                net::route_via(&handle, pods, node.addr()).await?;
+            }
+            Ok(())
+        });
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Its address on the underlay.
+    pub fn ip(&self) -> IpAddr {
+        plan::node(self.number)[0].addr()
+    }
+
+    /// Its folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Its number, counted from 1.
+    pub(super) const fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// The next free pod number.
+    pub(super) fn take_pod_number(&self) -> u8 {
+        self.pods.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The proxy that serves the node: the one started last.
+    #[track_caller]
+    pub fn proxy(&self) -> Proxy {
+        self.proxies
+            .lock()
+            .last()
+            .cloned()
+            .unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
+    }
+
+    /// The agent.
+    #[track_caller]
+    pub fn agent(&self) -> Process {
+        self.agent
+            .lock()
+            .clone()
+            .unwrap_or_else(|| panic!("node {} runs no agent", self.name))
+    }
+
+    /// Starts another proxy beside the running one, as a rolling update does, and waits until it is ready.
+    #[track_caller]
+    pub fn start_successor(&self) -> Proxy {
+        mesh::start_successor(self)
+    }
+
+    /// Ends the agent at once and starts it again.
+    #[track_caller]
+    pub fn restart_agent(&self) {
+        self.agent().kill();
+        *self.agent.lock() = Some(mesh::start_agent(self));
+        mesh::wait_agent(self);
+    }
+
+    /// What the node's proxy was given to start with.
+    #[track_caller]
+    pub fn proxy_spec(&self) -> ProxySpec {
+        self.proxy_spec
+            .lock()
+            .clone()
+            .unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
+    }
+
+    /// Where the agent serves health, inside the node.
+    pub(super) fn agent_health() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 8000))
+    }
+}
+
+/// A node's interface on the underlay.
+const UPLINK: &str = "eth0";
+/// The bridge between the nodes.
+pub(super) const UNDERLAY: &str = "underlay";
