@@ -1,1 +1,19 @@
-//! Pod traffic to the proxy: plan, render, drift, apply.
+//! Pod traffic to the proxy: what rules a pod wants (`plan`), how they are written (`render`), whether they are
+//! there (`drift`), and putting them into or out of a pod's network namespace (`apply`).
+
+pub mod apply;
+pub mod drift;
+mod error;
+mod iptables;
+mod netns;
+pub mod observe;
+pub mod plan;
+pub mod render;
+mod routing;
+pub mod rule;
+
+pub use drift::{Drift, Finding, drift};
+pub use error::RedirectError;
+pub use iptables::{Iptables, Trial, Variant};
+pub use netns::in_netns;
+pub use plan::{InterfaceName, InterfaceNameError, Plan, PodOverrides, Settings, plan};
