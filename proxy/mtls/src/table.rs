@@ -291,3 +291,6 @@ pub(crate) fn describe(identity: Identity, state: &State) -> CertDump {
 
 /// How long an identity without a workload is kept after its last connection.
 const IDLE: Duration = Duration::from_secs(60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! What material is served and what is refused.
+
 use rcgen::KeyPair;
 
 use super::{Credentials, MaterialError};

@@ -1,3 +1,5 @@
+//! What each policy offers on the wire.
+
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
 use super::TlsPolicy;

@@ -1,3 +1,5 @@
+//! Tables of renewals, retries and turns.
+
 use std::time::Duration;
 
 use super::{Backoff, Due, Jitter, Now, Priority, Turn, Validity, retry};

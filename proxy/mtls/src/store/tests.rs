@@ -1,3 +1,5 @@
+//! The store against a source that the test answers by hand.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -104,7 +106,7 @@ async fn a_prefetch_goes_before_a_renewal() {
 async fn forgetting_abandons_the_fetch_and_tells_who_waits() {
     let mut rig = Rig::new();
     let waiter = rig.ask("web");
-    let mut call = rig.called("web").await;
+    let call = rig.called("web").await;
     rig.store.forget(&identity("web"));
     let error = waiter.await.unwrap().unwrap_err();
     assert!(
@@ -112,7 +114,8 @@ async fn forgetting_abandons_the_fetch_and_tells_who_waits() {
         "{error:?}"
     );
     assert_eq!(error.reason(), Reason::IdentityUnavailable);
-    call.answer.closed().await;
+    settle().await;
+    assert!(call.answer.is_closed());
     assert_eq!(rig.store.dump(), []);
 
     // Asked for again it is a new identity: nothing of the abandoned fetch is used.
@@ -128,7 +131,8 @@ async fn forgetting_frees_the_place_in_flight() {
     rig.store.prefetch(&identity("next"));
     rig.no_call().await;
     rig.store.forget(&identity("held0"));
-    rig.called("next").await;
+    settle().await;
+    assert_eq!(rig.calls.try_recv().unwrap().identity, identity("next"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -451,10 +455,11 @@ fn when_its_runtime_ends_who_waits_is_told() {
 async fn a_dropped_store_abandons_its_fetches() {
     let mut rig = Rig::new();
     rig.store.prefetch(&identity("web"));
-    let mut call = rig.called("web").await;
+    let call = rig.called("web").await;
     let Rig { store, .. } = rig;
     drop(store);
-    call.answer.closed().await;
+    settle().await;
+    assert!(call.answer.is_closed());
 }
 
 /// A store with a source that asks the test, and a wall clock that runs with tokio's but can be skewed.

@@ -1,3 +1,5 @@
+//! Chains and identities, without a handshake.
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
