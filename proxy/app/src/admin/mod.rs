@@ -1,0 +1,155 @@
+//! The admin server on loopback: what the proxy knows, log levels, and a way to stop it.
+
+mod dump;
+mod profile;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http_server::{Answer, text, typed};
+use crate::pod::Node;
+use crate::telemetry::LogControl;
+use crate::workloads::Workloads;
+
+/// What admin shows and changes.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) node: Arc<Node>,
+    pub(crate) workloads: Workloads,
+    pub(crate) config: Arc<Config>,
+    pub(crate) log: LogControl,
+    /// Cancelled to stop the process.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Admin {
+    pub(crate) fn serve(&self, request: &Request<Incoming>) -> Answer {
+        let post = request.method() == Method::POST;
+        let query = request.uri().query().unwrap_or_default();
+        match (request.uri().path(), post) {
+            ("/", _) => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX),
+            ("/config_dump", _) => self.config_dump(),
+            ("/logging", true) => self.logging(query),
+            ("/quitquitquit", true) => {
+                self.stop.cancel();
+                text(StatusCode::OK, "shutdown now\n")
+            }
+            ("/logging" | "/quitquitquit", false) => text(StatusCode::METHOD_NOT_ALLOWED, USAGE),
+            _ => text(StatusCode::NOT_FOUND, "not found; / lists what there is\n"),
+        }
+    }
+
+    /// `level=<directives>` adds to the filter, `reset` begins from the one the process started with.
+    fn logging(&self, query: &str) -> Answer {
+        let mut level = String::new();
+        let mut reset = false;
+        for (key, value) in query
+            .split('&')
+            .filter(|p| !p.is_empty())
+            .map(|p| p.split_once('=').unwrap_or((p, "")))
+        {
+            match key {
+                "level" => level = percent_decoded(value),
+                "reset" => reset = true,
+                _ => {
+                    return text(
+                        StatusCode::BAD_REQUEST,
+                        format!("unknown parameter {key:?}\n{USAGE}"),
+                    );
+                }
+            }
+        }
+        if (reset || !level.is_empty())
+            && let Err(error) = self.log.change(&level, reset)
+        {
+            return text(StatusCode::BAD_REQUEST, format!("{error}\n{USAGE}"));
+        }
+        text(
+            StatusCode::OK,
+            format!("current log level is {}\n", self.log.current()),
+        )
+    }
+
+    fn config_dump(&self) -> Answer {
+        match serde_json::to_vec_pretty(&self.dump()) {
+            Ok(body) => typed(StatusCode::OK, "application/json", body),
+            Err(error) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the dump does not encode: {error}\n"),
+            ),
+        }
+    }
+
+    fn dump(&self) -> Value {
+        let world = self.node.live.snapshot();
+        let mut workloads: Vec<_> = world.workloads().collect();
+        workloads.sort_by(|a, b| a.uid.cmp(&b.uid));
+        let mut services: Vec<_> = world.services().collect();
+        services.sort_by(|a, b| a.hostname().cmp(b.hostname()).then_with(|| a.key.cmp(&b.key)));
+        let mut policies: Vec<_> = world.policies().collect();
+        policies.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut certificates = self.node.certificates.dump();
+        certificates.sort_by(|a, b| a.identity.cmp(&b.identity));
+        let state: Map<String, Value> = self
+            .workloads
+            .list()
+            .iter()
+            .map(|(uid, entry)| (uid.to_string(), dump::pod(entry)))
+            .collect();
+        json!({
+            "workloads": workloads.into_iter().map(|w| dump::workload(w)).collect::<Vec<_>>(),
+            "services": services.into_iter().map(|s| dump::service(s, world.endpoints(&s.key))).collect::<Vec<_>>(),
+            "policies": policies.into_iter().map(|p| dump::policy(p)).collect::<Vec<_>>(),
+            "stagedServices": world.staged_services().map(|key| json!({"hostname": key.to_string()})).collect::<Vec<_>>(),
+            "staticConfig": {"workloads": [], "policies": [], "services": []},
+            "version": profile::version(&self.config.node.istio_version),
+            "config": profile::config(&self.config),
+            "certificates": certificates.iter().map(dump::certificate).collect::<Vec<_>>(),
+            "workloadState": state,
+        })
+    }
+}
+
+/// `%2C` and the like, as HTTP clients write the comma of a list; a malformed escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        let hex = |byte: Option<u8>| {
+            char::from(byte?)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        match (byte, hex(ahead.next()), hex(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high * 16 + low);
+                bytes = ahead;
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+const USAGE: &str = "\
+POST /logging shows the log level
+POST /logging?level=<level> changes it; levels are off, error, warn, info, debug, trace
+POST /logging?level=<target>=<level>,<target>=<level> changes it for some targets
+POST /logging?reset undoes all changes
+POST /quitquitquit stops the process as SIGTERM does
+";
+
+const INDEX: &str = "<!doctype html><title>adit-proxy</title><h1>adit-proxy</h1><ul>
+<li><a href=\"config_dump\">config_dump</a>: what the proxy knows
+<li>logging: POST shows the log level; ?level=debug or ?level=target=debug changes it, ?reset undoes that
+<li>quitquitquit: POST stops the process as SIGTERM does
+</ul>
+";

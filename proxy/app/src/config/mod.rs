@@ -1,0 +1,273 @@
+//! What the environment means: one validated struct per component, or every mistake at once.
+
+mod control;
+mod mesh;
+pub(crate) mod raw;
+mod runtime;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proxy_mtls::TlsPolicy;
+use xds_client::{Endpoint, Node};
+
+pub use raw::{ProcessVars, Vars};
+
+use mesh::ProxyConfig;
+use raw::Reader;
+
+/// Everything the process was told, checked. Each component receives its own part.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who and where this proxy is.
+    pub node: NodeConfig,
+    /// The discovery service; `None` when `XDS_ADDRESS` is empty.
+    pub xds: Option<XdsConfig>,
+    /// The certificate authority.
+    pub ca: CaConfig,
+    /// TLS between proxies and to the control plane.
+    pub tls: TlsPolicy,
+    /// Sockets inside pods.
+    pub sockets: SocketConfig,
+    /// The tunnel.
+    pub tunnel: TunnelConfig,
+    /// How pods are learnt.
+    pub inpod: InpodConfig,
+    /// The three HTTP servers of the process.
+    pub ports: PortConfig,
+    /// Log filter and format.
+    pub log: LogConfig,
+    /// How long open connections may finish after a stop was asked for.
+    pub drain_deadline: Duration,
+    /// Worker threads of the data plane.
+    pub threads: usize,
+    /// Variables that were set and have no effect yet, each with what is missing.
+    pub not_yet: Vec<(&'static str, &'static str)>,
+}
+
+/// Who and where this proxy is.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The Kubernetes node, by which local workloads are recognized.
+    pub name: String,
+    /// The network this node is on; empty for the only one.
+    pub network: String,
+    /// The cluster, as in metrics and in the `clusterid` header.
+    pub cluster_id: String,
+    /// DNS suffix of services.
+    pub cluster_domain: String,
+    /// Version that `istio_build` reports.
+    pub istio_version: String,
+}
+
+/// The discovery service.
+#[derive(Debug, Clone)]
+pub struct XdsConfig {
+    /// Where it is and how to trust it.
+    pub endpoint: Endpoint,
+    /// Who we say we are.
+    pub node: Node,
+}
+
+/// The certificate authority.
+#[derive(Debug, Clone)]
+pub struct CaConfig {
+    /// Where it is and how to trust it.
+    pub endpoint: Endpoint,
+    /// Validity to ask for.
+    pub ttl: Duration,
+}
+
+/// Sockets inside pods.
+#[derive(Debug, Clone)]
+pub struct SocketConfig {
+    /// `SO_MARK` of every socket, by which the redirect rules know our packets.
+    pub mark: u32,
+    /// Keep the source address: required (`Some(true)`), never, or when the kernel lets us.
+    pub original_source: Option<bool>,
+    /// Listen on IPv6 too.
+    pub ipv6: bool,
+    /// `SO_REUSEPORT`, so that two proxies can hand a pod over.
+    pub reuse_port: bool,
+    /// TCP keepalive, unless switched off.
+    pub keepalive: Option<Keepalive>,
+    /// TCP connect, to a workload or to a proxy.
+    pub connect_timeout: Duration,
+}
+
+/// TCP keepalive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle time before the first probe.
+    pub time: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Probes without an answer before the connection is dead.
+    pub retries: u32,
+    /// Whether unacknowledged data is held to the same bound (`TCP_USER_TIMEOUT`).
+    pub user_timeout: bool,
+}
+
+/// The tunnel's HTTP/2 windows and pool.
+#[derive(Debug, Clone)]
+pub struct TunnelConfig {
+    /// Bytes in flight on one stream.
+    pub stream_window: u32,
+    /// Bytes in flight on one connection.
+    pub connection_window: u32,
+    /// Largest DATA frame we accept.
+    pub frame_size: u32,
+    /// Streams on one connection we open.
+    pub pool_max_streams: u16,
+    /// How long an unused connection is kept.
+    pub pool_idle: Duration,
+    /// Whether a 200 describes the destination in `baggage`.
+    pub response_baggage: bool,
+    /// TLS handshakes.
+    pub handshake_timeout: Duration,
+    /// A half-closed connection without progress.
+    pub half_close_timeout: Duration,
+    /// Handshakes at once, per pod, before a peer is known.
+    pub max_handshakes: usize,
+}
+
+/// How pods are learnt.
+#[derive(Debug, Clone)]
+pub struct InpodConfig {
+    /// The node agent's ZDS socket.
+    pub socket: PathBuf,
+}
+
+/// The three HTTP servers of the process.
+#[derive(Debug, Clone)]
+pub struct PortConfig {
+    /// Admin, on loopback.
+    pub admin: u16,
+    /// Metrics.
+    pub stats: u16,
+    /// Readiness.
+    pub ready: u16,
+    /// Whether IPv6 is there.
+    pub ipv6: bool,
+}
+
+/// Log filter and format.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// `RUST_LOG`, appended to the built-in prefix.
+    pub filter: String,
+    /// One JSON object per line instead of text.
+    pub json: bool,
+    /// Log each policy decision at info instead of debug.
+    pub policy_decisions: bool,
+}
+
+/// One mistake in what the process was told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable's value has no meaning.
+    #[error("invalid env var {name}={value} ({why})")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// What it held.
+        value: String,
+        /// What it should hold.
+        why: String,
+    },
+    /// The mesh file does not parse.
+    #[error("mesh config file {path} does not parse: {why}")]
+    MeshFile {
+        /// The file.
+        path: String,
+        /// The parser's words.
+        why: String,
+    },
+    /// Two settings exclude each other, or one asks for what does not exist.
+    #[error("{name}: {why}")]
+    Unsupported {
+        /// The variable.
+        name: &'static str,
+        /// What to do about it.
+        why: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks what `vars` holds.
+    ///
+    /// # Errors
+    /// Every mistake found, each naming its variable; the process must not start with any.
+    pub fn check(vars: &dyn Vars) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = Reader::new(vars);
+        let mesh = ProxyConfig::read(&mut reader, "./etc/istio/config/mesh");
+        let ipv6 = reader.flag("IPV6_ENABLED", true) && !loopback_ipv6_disabled();
+        let tls = TlsPolicy {
+            tls12: reader.text("TLS12_ENABLED").as_deref() == Some("true"),
+            pqc: pqc(&mut reader),
+        };
+        let node = control::node(&reader);
+        let config = Self {
+            xds: control::xds(&mut reader, &mesh, &node, tls),
+            ca: control::ca(&mut reader, &node, tls),
+            tls,
+            sockets: runtime::sockets(&mut reader, ipv6),
+            tunnel: runtime::tunnel(&mut reader),
+            inpod: InpodConfig {
+                socket: reader
+                    .text_or("INPOD_UDS", cni_plugin_wire::paths::DEFAULT_ZDS_SOCKET)
+                    .into(),
+            },
+            ports: PortConfig {
+                admin: mesh.proxy_admin_port.unwrap_or(15_000),
+                stats: mesh.stats_port.unwrap_or(15_020),
+                ready: 15_021,
+                ipv6,
+            },
+            log: LogConfig {
+                filter: reader.text_or("RUST_LOG", "info"),
+                json: reader.text("LOG_FORMAT").as_deref() == Some("json"),
+                policy_decisions: reader.text("AUTHZ_POLICY_INFO_LOGGING").as_deref() == Some("true"),
+            },
+            drain_deadline: runtime::drain_deadline(&mut reader),
+            threads: runtime::threads(&mut reader, mesh.concurrency),
+            not_yet: runtime::not_yet(&mut reader),
+            node,
+        };
+        let errors = reader.into_errors();
+        if errors.is_empty() {
+            Ok(config)
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+/// `COMPLIANCE_POLICY`: empty, or `pqc` for post-quantum key exchange only.
+fn pqc(reader: &mut Reader<'_>) -> bool {
+    reader
+        .parse_with("COMPLIANCE_POLICY", |value| match value {
+            "" => Ok(false),
+            "pqc" => Ok(true),
+            _ => Err("the only policy is pqc".to_owned()),
+        })
+        .unwrap_or(false)
+}
+
+/// Whether loopback has no IPv6, whatever the configuration says.
+fn loopback_ipv6_disabled() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6").map_or(true, |s| s.trim() == "1")
+}
+
+/// An address of every interface, or of loopback, in the widest family we have.
+#[must_use]
+pub const fn wildcard(ipv6: bool) -> IpAddr {
+    if ipv6 {
+        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+    }
+}

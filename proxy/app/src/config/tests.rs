@@ -1,0 +1,267 @@
+//! Decision table of the configuration: what each variable means, and how a mistake is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xds_client::{Credential, TrustAnchor};
+
+use super::raw::{parse_cpus, parse_duration};
+use super::{Config, ConfigError, Vars};
+
+struct Table(BTreeMap<String, String>);
+
+impl Vars for Table {
+    fn get(&self, key: &str) -> Option<String> {
+        self.0.get(key).cloned()
+    }
+
+    fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+        self.0
+            .iter()
+            .filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_owned(), v.clone())))
+            .collect()
+    }
+}
+
+fn check(vars: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+    Config::check(&Table(
+        vars.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+    ))
+}
+
+#[track_caller]
+fn good(vars: &[(&str, &str)]) -> Config {
+    check(vars).unwrap_or_else(|e| panic!("{vars:?} is refused: {e:?}"))
+}
+
+#[track_caller]
+fn refused(name: &str, value: &str) -> String {
+    let errors = check(&[(name, value)]).expect_err("a mistake is refused");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let text = errors[0].to_string();
+    assert!(text.contains(name), "{text:?} names {name}");
+    text
+}
+
+#[test]
+fn every_variable_of_the_chart_is_understood() {
+    let config = good(&[
+        ("CA_ADDRESS", "istiod.istio-system.svc:15012"),
+        ("XDS_ADDRESS", "istiod.istio-system.svc:15012"),
+        ("RUST_LOG", "info"),
+        ("RUST_BACKTRACE", "1"),
+        ("ISTIO_META_CLUSTER_ID", "Kubernetes"),
+        ("INPOD_ENABLED", "true"),
+        ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
+        ("POD_NAME", "ztunnel-x"),
+        ("POD_NAMESPACE", "istio-system"),
+        ("NODE_NAME", "n1"),
+        ("INSTANCE_IP", "10.0.0.1"),
+        ("SERVICE_ACCOUNT", "ztunnel"),
+        ("ZTUNNEL_CPU_LIMIT", "2"),
+        ("NETWORK", "net"),
+        ("LOG_FORMAT", "json"),
+        ("ZTUNNEL_RESOURCE_CPU_LIMIT", "100m"),
+        ("ZTUNNEL_RESOURCE_CPU_REQUEST", "100m"),
+        ("CRL_PATH", "/var/run/secrets/istio/crl/ca-crl.pem"),
+    ]);
+    assert_eq!(config.drain_deadline, Duration::from_secs(25));
+    assert_eq!(config.threads, 1);
+    assert_eq!(config.node.network, "net");
+    assert!(config.log.json);
+    assert_eq!(
+        config.not_yet.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["CRL_PATH"]
+    );
+    let xds = config.xds.expect("xDS is on");
+    assert_eq!(
+        xds.endpoint.uri.to_string(),
+        "https://istiod.istio-system.svc:15012/"
+    );
+    assert_eq!(xds.node.pod_name, "ztunnel-x");
+}
+
+#[test]
+fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
+    for (name, value) in [
+        ("IPV6_ENABLED", "yes"),
+        ("ENABLE_ORIG_SRC", "1"),
+        ("KEEPALIVE_TIME", "soon"),
+        ("KEEPALIVE_RETRIES", "-1"),
+        ("HTTP2_FRAME_SIZE", "1"),
+        ("HTTP2_STREAM_WINDOW_SIZE", "12"),
+        ("POOL_MAX_STREAMS_PER_CONNECTION", "70000"),
+        ("POOL_UNUSED_RELEASE_TIMEOUT", "5 parsecs"),
+        ("PACKET_MARK", "0x539"),
+        ("ZTUNNEL_WORKER_THREADS", "101%"),
+        ("ZTUNNEL_RESOURCE_CPU_LIMIT", "many"),
+        ("TERMINATION_GRACE_PERIOD_SECONDS", "0"),
+        ("SECRET_TTL", "1s"),
+        ("PROXY_MODE", "sidecar"),
+        ("PROXY_MODE", "dedicated"),
+        ("PROXY_CONFIG", "concurrency: many"),
+        ("COMPLIANCE_POLICY", "fips"),
+        ("XDS_ADDRESS", "ftp://x"),
+        ("CA_ADDRESS", ""),
+        ("ENABLE_PROXY", "false"),
+        ("FAKE_CA", "true"),
+    ] {
+        refused(name, value);
+    }
+    assert_eq!(
+        refused("IPV6_ENABLED", "yes"),
+        "invalid env var IPV6_ENABLED=yes (want true or false)"
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let errors = check(&[("IPV6_ENABLED", "x"), ("PACKET_MARK", "y")]).expect_err("both are wrong");
+    assert_eq!(errors.len(), 2);
+}
+
+#[test]
+fn an_empty_discovery_address_switches_it_off() {
+    assert!(good(&[("XDS_ADDRESS", "")]).xds.is_none());
+}
+
+#[test]
+fn the_drain_deadline_leaves_time_to_stop() {
+    for (vars, want) in [
+        (&[][..], 5),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "30")][..], 25),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "10")], 9),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "1")], 1),
+        (
+            &[
+                ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
+                ("CONNECTION_TERMINATION_DEADLINE", "1m"),
+            ],
+            60,
+        ),
+    ] {
+        assert_eq!(good(vars).drain_deadline, Duration::from_secs(want), "{vars:?}");
+    }
+}
+
+#[test]
+fn worker_threads_follow_what_the_container_was_given() {
+    for (vars, want) in [
+        (&[("ZTUNNEL_WORKER_THREADS", "3")][..], 3),
+        (&[("ZTUNNEL_WORKER_THREADS", "0"), ("ZTUNNEL_CPU_LIMIT", "8")], 8),
+        (
+            &[("ZTUNNEL_WORKER_THREADS", "30%"), ("ZTUNNEL_CPU_LIMIT", "8")],
+            3,
+        ),
+        (&[("ZTUNNEL_RESOURCE_CPU_LIMIT", "1500m")], 2),
+        (
+            &[
+                ("ZTUNNEL_RESOURCE_CPU_LIMIT", "1"),
+                ("ZTUNNEL_RESOURCE_CPU_REQUEST", "3"),
+            ],
+            3,
+        ),
+        (&[("ZTUNNEL_CPU_LIMIT", "16")], 4),
+        (&[("ZTUNNEL_CPU_LIMIT", "2")], 2),
+        (&[("PROXY_CONFIG", "concurrency: 5")], 5),
+        (
+            &[("PROXY_CONFIG", "concurrency: 0"), ("ZTUNNEL_CPU_LIMIT", "6")],
+            6,
+        ),
+    ] {
+        assert_eq!(good(vars).threads, want, "{vars:?}");
+    }
+}
+
+#[test]
+fn proxy_config_needs_no_metadata_and_meta_keys_lose_their_prefix() {
+    let config = good(&[(
+        "PROXY_CONFIG",
+        "{discoveryAddress: 'd:1', proxyMetadata: {ISTIO_META_A: a, B: b}}",
+    )]);
+    let xds = config.xds.expect("xDS is on");
+    assert_eq!(xds.endpoint.uri.host(), Some("d"));
+    assert_eq!(xds.node.metadata.get("A"), Some(&"a".into()));
+    assert_eq!(xds.node.metadata.get("B"), Some(&"b".into()));
+    assert_eq!(good(&[("PROXY_CONFIG", "statsPort: 1")]).ports.stats, 1);
+}
+
+#[test]
+fn trust_is_a_file_the_system_or_pem_itself() {
+    let trust = |value: &str| {
+        good(&[("XDS_ROOT_CA", value)])
+            .xds
+            .expect("xDS is on")
+            .endpoint
+            .trust
+    };
+    assert!(matches!(trust("SYSTEM"), TrustAnchor::System));
+    assert!(matches!(
+        trust("-----BEGIN CERTIFICATE-----"),
+        TrustAnchor::Pem(_)
+    ));
+    assert!(matches!(trust("/etc/hostname"), TrustAnchor::File(_)));
+    assert!(matches!(trust("/not/there/yet"), TrustAnchor::File(_)));
+}
+
+#[test]
+fn a_token_is_a_file_or_the_token_itself() {
+    let token = |value: &str| good(&[("AUTH_TOKEN", value)]).ca.endpoint.credential;
+    assert!(matches!(token("/etc/hostname"), Credential::TokenFile(_)));
+    assert!(matches!(token("/not/there/yet"), Credential::TokenFile(_)));
+    assert!(matches!(token("abc.def"), Credential::Token(_)));
+}
+
+#[test]
+fn headers_are_lower_cased() {
+    let headers = good(&[("XDS_HEADER_X-Mesh", "a")])
+        .xds
+        .expect("xDS is on")
+        .endpoint
+        .headers;
+    assert_eq!(headers, [("x-mesh".to_owned(), "a".to_owned())]);
+}
+
+#[test]
+fn durations_are_sums_of_numbers_with_units() {
+    for (text, want) in [
+        ("5s", 5_000),
+        ("7", 7_000),
+        ("1m30s", 90_000),
+        ("3m+10s", 190_000),
+        ("250ms", 250),
+        ("1h 1m", 3_660_000),
+    ] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(want)), "{text}");
+    }
+    for text in [
+        "",
+        "s",
+        "5x",
+        "-1s",
+        "1.5.s",
+        "99999999999999999999s",
+        "4294967295w",
+    ] {
+        assert!(parse_duration(text).is_err(), "{text} is refused");
+    }
+}
+
+#[test]
+fn cpu_quantities_round_up() {
+    for (text, want) in [
+        ("2", 2),
+        ("1.5", 2),
+        ("500m", 1),
+        ("1001m", 2),
+        ("0.25", 1),
+        ("1.", 1),
+    ] {
+        assert_eq!(parse_cpus(text), Ok(want), "{text}");
+    }
+    for text in ["", "m", "x", "1.x", "-1"] {
+        assert!(parse_cpus(text).is_err(), "{text} is refused");
+    }
+}

@@ -1,0 +1,98 @@
+//! Why a connection ended otherwise than by both sides finishing: one enum, from which the one [`Reason`] follows.
+
+use std::error::Error;
+use std::fmt;
+
+use proxy_core::Reason;
+use proxy_core::decide::{AdmitError, Deny, RouteError, UnknownWorkload};
+use proxy_core::wire::hbone::RequestError;
+use proxy_hbone::{RelayError, TunnelError};
+use proxy_mtls::{IdentityError, TlsError};
+
+use crate::net::dial::DialError;
+
+/// The ending of one connection.
+///
+/// The texts are read by people who grep for them: those that ztunnel has begin as ztunnel's do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnError {
+    #[error("the connection was closed before it was served")]
+    Captured,
+    #[error("attempted recursive call to ourselves")]
+    SelfCall,
+    #[error(transparent)]
+    UnknownWorkload(#[from] UnknownWorkload),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error("the destination takes more lookups than a connection may cost")]
+    Lookups,
+    #[error("connection failed")]
+    Dial(#[source] DialError),
+    #[error("identity error")]
+    Identity(#[from] IdentityError),
+    #[error("too many TLS handshakes at once")]
+    Handshakes,
+    #[error("tls handshake error")]
+    Tls(#[source] TlsError),
+    #[error("{}", .0)]
+    Tunnel(#[source] TunnelError),
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    #[error("connection closed due to policy rejection: {0}")]
+    Denied(Deny),
+    #[error("connection closed due to policy change: {0}")]
+    PolicyChanged(Deny),
+    #[error("connection closed due to connection drain")]
+    Drained,
+    #[error("one side had finished and the other made no progress")]
+    HalfCloseTimeout,
+    #[error("the peer took its request back")]
+    Withdrawn,
+    #[error(transparent)]
+    Relay(RelayError),
+}
+
+impl ConnError {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Captured | Self::Withdrawn | Self::Relay(_) => Reason::Io,
+            Self::SelfCall => Reason::SelfCall,
+            Self::UnknownWorkload(error) => error.reason(),
+            Self::Route(error) => error.reason(),
+            Self::Lookups => Reason::NoRoute,
+            Self::Dial(_) => Reason::ConnectFailed,
+            Self::Identity(_) => Reason::IdentityUnavailable,
+            Self::Handshakes | Self::Tls(_) => Reason::TlsFailed,
+            Self::Tunnel(error) => error.reason(),
+            Self::Request(error) => error.reason(),
+            Self::Admit(error) => error.reason(),
+            Self::Denied(_) => Reason::PolicyDenied,
+            Self::PolicyChanged(_) => Reason::PolicyChanged,
+            Self::Drained => Reason::Drained,
+            Self::HalfCloseTimeout => Reason::HalfCloseTimeout,
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // A transparent error repeats its cause.
+            if text != said {
+                write!(f, ": {text}")?;
+            }
+            said = text;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}

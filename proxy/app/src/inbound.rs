@@ -1,0 +1,220 @@
+//! Tunnels to the application: one accepted connection proves who calls, each of its streams is one connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::Str;
+use proxy_core::decide::{self, Connection, InboundRequest};
+use proxy_core::model::{Identity, Workload};
+use proxy_core::wire::baggage::Baggage;
+use proxy_core::wire::{baggage, forwarded, hbone};
+use proxy_hbone::Incoming;
+use proxy_mtls::{Accepted, ServerStream};
+use tokio::net::TcpStream;
+
+use crate::captured::settle;
+use crate::conn::{Conn, Party};
+use crate::error::{Chain, ConnError};
+use crate::metrics::OpenSocket;
+use crate::metrics::traffic::Reporter;
+use crate::net::canonical;
+use crate::net::dial::dial;
+use crate::pod::Pod;
+use crate::policy::{self, Watched};
+
+/// What the streams of one accepted connection have in common.
+struct Arrival {
+    pod: Arc<Pod>,
+    /// The peer's end of the tunnel: the client's address, or that of the hop before us.
+    source: SocketAddr,
+    /// Our end: the pod's address.
+    local: SocketAddr,
+    identity: Identity,
+    transparent: bool,
+    _socket: Option<OpenSocket>,
+}
+
+/// Serves one accepted connection until it ends.
+pub(crate) async fn serve(pod: Arc<Pod>, stream: TcpStream, peer: SocketAddr, transparent: bool) {
+    let mut conn = Conn::accepted(&pod, Reporter::Destination, peer);
+    match Box::pin(handshake(&pod, &mut conn, stream)).await {
+        Err(error) => conn.close(Err(error)),
+        Ok((stream, identity, local)) => {
+            let socket = conn.into_socket();
+            let arrival = Arc::new(Arrival {
+                pod,
+                source: peer,
+                local,
+                identity,
+                transparent,
+                _socket: socket,
+            });
+            Box::pin(tunnel(arrival, stream)).await;
+        }
+    }
+}
+
+async fn handshake(
+    pod: &Pod,
+    conn: &mut Conn,
+    stream: TcpStream,
+) -> Result<(ServerStream, Identity, SocketAddr), ConnError> {
+    let node = &pod.node;
+    let local = canonical(stream.local_addr().map_err(|_| ConnError::Captured)?);
+    conn.facts.destination_addr = Some(local);
+    // Held only until the peer is known: strangers cannot use up what friends need.
+    let _slot = pod.handshakes.try_acquire().map_err(|_| ConnError::Handshakes)?;
+    let workload = node.live.local_workload(&pod.info).await?;
+    conn.facts.destination = Party::Workload(Arc::clone(&workload));
+    let credentials = node.certificates.credentials(&workload.identity()).await?;
+    let accepting = proxy_mtls::accept(stream, &credentials, &node.tls);
+    let Accepted { stream, peer } = tokio::select! {
+        accepted = accepting => accepted.map_err(ConnError::Tls)?,
+        () = pod.cut.cancelled() => return Err(ConnError::Drained),
+    };
+    Ok((stream, peer, local))
+}
+
+async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) {
+    let pod = Arc::clone(&arrival.pod);
+    let source = arrival.source;
+    let each = move |incoming| {
+        let arrival = Arc::clone(&arrival);
+        async move { serve_stream(arrival, incoming).await }
+    };
+    let serving = proxy_hbone::serve(
+        stream,
+        &pod.node.settings,
+        pod.closing.clone().cancelled_owned(),
+        each,
+    );
+    let ended = tokio::select! {
+        ended = serving => ended,
+        () = finally_cut(&pod) => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
+    }
+}
+
+/// Serves one stream and records how it ended, once.
+async fn serve_stream(arrival: Arc<Arrival>, incoming: Incoming) {
+    let mut conn = Conn::stream(&arrival.pod, Reporter::Destination, arrival.source);
+    let result = Box::pin(drive(&arrival, &mut conn, incoming)).await;
+    conn.close(result);
+}
+
+async fn drive(arrival: &Arrival, conn: &mut Conn, mut incoming: Incoming) -> Result<(), ConnError> {
+    let pod = &arrival.pod;
+    let asked = Asked::of(&incoming);
+    let entered = tokio::select! {
+        entered = enter(arrival, conn, asked) => entered,
+        () = incoming.withdrawn() => return Err(ConnError::Withdrawn),
+    };
+    let Entered {
+        local,
+        watched,
+        application,
+    } = match entered {
+        Ok(entered) => entered,
+        Err(error) => {
+            incoming.refuse(error.reason().status().unwrap_or(503));
+            return Err(error);
+        }
+    };
+    let described = pod.node.tunnel.response_baggage.then(|| baggage::encode(&local));
+    let tunnel = incoming.accept(described.as_deref()).map_err(ConnError::Tunnel)?;
+    let meter = conn.meter();
+    let cut = watched.until_refused(pod);
+    settle(Box::pin(tunnel.relay(application, &meter, cut, &pod.node.relay)).await)
+}
+
+/// What a request asks for, and what it says about its client.
+struct Asked {
+    authority: Result<hbone::Authority, hbone::RequestError>,
+    /// The service that the client meant.
+    meant: Option<Str>,
+    told: Option<Baggage>,
+    network: Option<Vec<u8>>,
+}
+
+impl Asked {
+    fn of(incoming: &Incoming) -> Self {
+        Self {
+            authority: hbone::request(incoming.method(), incoming.authority()),
+            meant: incoming
+                .header("forwarded")
+                .and_then(|header| forwarded::parse(header).host),
+            told: incoming.header("baggage").map(baggage::parse),
+            network: incoming.header("x-forwarded-network").map(<[u8]>::to_vec),
+        }
+    }
+}
+
+/// A stream that may enter, with the application's socket.
+struct Entered {
+    local: Arc<Workload>,
+    watched: Watched,
+    application: TcpStream,
+}
+
+async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Entered, ConnError> {
+    let pod = &arrival.pod;
+    let node = &pod.node;
+    conn.facts.destination_addr = Some(arrival.local);
+    conn.facts.source_identity = Some(arrival.identity.clone());
+    conn.facts.source = source(arrival, asked.network.as_deref(), asked.told);
+    let authority = asked.authority?;
+    conn.facts.hbone_target = Some(authority.clone());
+    let local = node.live.local_workload(&pod.info).await?;
+    conn.facts.destination_identity = Some(local.identity());
+    conn.facts.destination = Party::Workload(Arc::clone(&local));
+    conn.facts.original = asked.meant.as_ref().map(ToString::to_string);
+    let request = InboundRequest {
+        authority,
+        local: arrival.local,
+        forwarded_host: asked.meant,
+    };
+    let admitted = node.live.decide(|world| decide::admit(world, &local, &request));
+    let admission = admitted.await.ok_or(ConnError::Lookups)??;
+    conn.facts.service = admission.service;
+    conn.opened();
+    let connection = Connection {
+        source: arrival.source,
+        identity: Some(arrival.identity.clone()),
+        target: admission.target,
+    };
+    let watched = policy::ask(pod, &local, &connection).map_err(ConnError::Denied)?;
+    let as_client = arrival.transparent.then_some(arrival.source.ip());
+    let target = watched.permit.target();
+    let application = dial(&pod.netns, &node.sockets, target, as_client)
+        .await
+        .map_err(ConnError::Dial)?;
+    Ok(Entered {
+        local,
+        watched,
+        application,
+    })
+}
+
+/// The source as the control plane knows it by its address; as it describes itself when it is of another network.
+fn source(arrival: &Arrival, network: Option<&[u8]>, told: Option<Baggage>) -> Party {
+    let node = &arrival.pod.node;
+    let elsewhere = network.is_some_and(|network| !network.eq_ignore_ascii_case(node.network.as_bytes()));
+    if !elsewhere
+        && let Some(workload) = node
+            .live
+            .now_known()
+            .workload_at(&node.network, arrival.source.ip())
+    {
+        return Party::Workload(Arc::clone(workload));
+    }
+    told.map_or(Party::Unknown, |told| Party::Told(Box::new(told)))
+}
+
+/// After a cut every stream records its own ending; the connection gets a moment for it.
+async fn finally_cut(pod: &Pod) {
+    pod.cut.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}

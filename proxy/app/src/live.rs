@@ -1,0 +1,139 @@
+//! The world as it is now: one immutable view for each decision, replaced whole by the writer, waited on when it lacks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use proxy_core::decide::{Lookup, Step, UnknownWorkload};
+use proxy_core::model::{PodInfo, Workload};
+use proxy_core::world::{Answer, Change, Effects, NodeContext, World};
+use proxy_core::{Moment, Pick};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// How long a connection waits for the control plane to announce its own workload.
+const LOCAL_WORKLOAD: Duration = Duration::from_secs(5);
+
+/// Lookups that one decision may ask for, one after the other.
+const LOOKUPS: usize = 4;
+
+/// The current world. Readers never wait; a writer builds the next world aside.
+#[derive(Debug)]
+pub(crate) struct Live {
+    world: ArcSwap<World>,
+    /// Held by the writer from reading the old world to publishing the next.
+    writer: Mutex<()>,
+    workloads: watch::Sender<()>,
+    policies: watch::Sender<()>,
+    start: Instant,
+}
+
+impl Live {
+    pub(crate) fn new(node: NodeContext) -> Self {
+        Self {
+            world: ArcSwap::from_pointee(World::new(node)),
+            writer: Mutex::new(()),
+            workloads: watch::Sender::new(()),
+            policies: watch::Sender::new(()),
+            start: Instant::now(),
+        }
+    }
+
+    /// The view of this moment. Short-lived: do not keep it over an await.
+    pub(crate) fn now_known(&self) -> Guard<Arc<World>> {
+        self.world.load()
+    }
+
+    /// The view of this moment, to keep.
+    pub(crate) fn snapshot(&self) -> Arc<World> {
+        self.world.load_full()
+    }
+
+    /// Time since the process began, as decisions want it.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.start.elapsed())
+    }
+
+    /// When `moment` is.
+    pub(crate) fn instant(&self, moment: Moment) -> Instant {
+        self.start + moment.0
+    }
+
+    /// Applies one push and publishes the result.
+    pub(crate) fn apply(&self, changes: Vec<Change>) -> Effects {
+        let writer = self.writer.lock();
+        let mut next = World::clone(&self.world.load());
+        let effects = next.apply(changes, self.moment());
+        self.world.store(Arc::new(next));
+        drop(writer);
+        if effects.workloads_changed {
+            self.workloads.send_replace(());
+        }
+        if effects.policies_changed {
+            self.policies.send_replace(());
+        }
+        effects
+    }
+
+    /// Wakes up when what may connect to a local workload has changed since the last look.
+    pub(crate) fn policy_changes(&self) -> watch::Receiver<()> {
+        self.policies.subscribe()
+    }
+
+    /// The pod's own workload, waited for when the control plane has not announced it yet.
+    pub(crate) async fn local_workload(&self, pod: &PodInfo) -> Result<Arc<Workload>, UnknownWorkload> {
+        let look = || proxy_core::decide::local(&self.now_known(), pod);
+        let unknown = match look() {
+            Ok(workload) => return Ok(workload),
+            Err(unknown) => unknown,
+        };
+        let mut changes = self.workloads.subscribe();
+        let found = async {
+            loop {
+                if let Ok(workload) = look() {
+                    return workload;
+                }
+                // The sender lives as long as `self`.
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        timeout(LOCAL_WORKLOAD, found).await.map_err(|_| unknown)
+    }
+
+    /// Makes one decision, fetching what it lacks. `None` when it keeps asking.
+    pub(crate) async fn decide<T>(&self, decision: impl Fn(&World) -> Step<T>) -> Option<T> {
+        let mut lookup = match decision(&self.now_known()) {
+            Step::Done(decided) => return Some(decided),
+            Step::Need(lookup) => lookup,
+        };
+        let mut world = self.snapshot();
+        for _ in 0..LOOKUPS {
+            world = Arc::new(world.with_answer(fetch(lookup).await));
+            lookup = match decision(&world) {
+                Step::Done(decided) => return Some(decided),
+                Step::Need(next) => next,
+            };
+        }
+        None
+    }
+}
+
+async fn fetch(lookup: Lookup) -> Answer {
+    match lookup {
+        Lookup::Hostname(name) => {
+            let addresses = match timeout(LOCAL_WORKLOAD, tokio::net::lookup_host((&*name, 0))).await {
+                Ok(Ok(addresses)) => addresses.map(|a| a.ip().to_canonical()).collect(),
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            };
+            Answer::Hostname(name, addresses)
+        }
+    }
+}
+
+/// Fresh random bits for one decision.
+pub(crate) fn draw() -> Pick {
+    Pick(fastrand::u64(..))
+}

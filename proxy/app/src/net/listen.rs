@@ -1,0 +1,120 @@
+//! Listeners inside a pod's network namespace.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpListener;
+
+use super::netns::Netns;
+use crate::config::{Keepalive, SocketConfig};
+
+/// Connections the kernel completes ahead of us. ztunnel keeps 128; a connect storm overruns that at once.
+const BACKLOG: i32 = 1_024;
+
+/// Why a pod's port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("listen on port {port} in the pod: {attempt}")]
+pub(crate) struct ListenError {
+    /// The port.
+    pub(crate) port: u16,
+    /// The step that failed.
+    pub(crate) attempt: &'static str,
+    /// The kernel's answer.
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// A listener, and whether its connections may be carried on under the peer's address.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// The bound socket.
+    pub(crate) socket: TcpListener,
+    /// Whether the socket is transparent, so that sockets to the application may bind the client's address.
+    pub(crate) transparent: bool,
+}
+
+/// Binds `port` on every address of the pod.
+///
+/// # Errors
+/// The namespace cannot be entered, the port cannot be bound, or a required option is refused.
+pub(crate) fn listen(netns: &Netns, config: &SocketConfig, port: u16) -> Result<Listener, ListenError> {
+    let fail = |attempt| {
+        move |source| ListenError {
+            port,
+            attempt,
+            source,
+        }
+    };
+    let (socket, transparent) = netns
+        .run(|| bind(config, port))
+        .map_err(fail("enter the network namespace"))??;
+    let socket = TcpListener::from_std(socket.into()).map_err(fail("register with the runtime"))?;
+    Ok(Listener { socket, transparent })
+}
+
+fn bind(config: &SocketConfig, port: u16) -> Result<(Socket, bool), ListenError> {
+    let fail = |attempt| {
+        move |source| ListenError {
+            port,
+            attempt,
+            source,
+        }
+    };
+    let (socket, address) = wildcard_socket(config.ipv6, port).map_err(fail("create a socket"))?;
+    socket.set_nonblocking(true).map_err(fail("set non-blocking"))?;
+    socket
+        .set_mark(config.mark)
+        .map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    if config.reuse_port {
+        socket.set_reuse_port(true).map_err(fail("set SO_REUSEPORT"))?;
+    } else {
+        socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR"))?;
+    }
+    // Accepted sockets inherit both: no system call per connection.
+    socket.set_tcp_nodelay(true).map_err(fail("set TCP_NODELAY"))?;
+    if let Some(keepalive) = config.keepalive {
+        set_keepalive(&socket, keepalive).map_err(fail("set TCP keepalive"))?;
+    }
+    socket.bind(&address.into()).map_err(fail("bind"))?;
+    let transparent = match config.original_source {
+        Some(false) => false,
+        Some(true) => {
+            socket
+                .set_ip_transparent_v4(true)
+                .map_err(fail("set IP_TRANSPARENT, which needs CAP_NET_ADMIN"))?;
+            true
+        }
+        None => socket.set_ip_transparent_v4(true).is_ok(),
+    };
+    socket.listen(BACKLOG).map_err(fail("listen"))?;
+    Ok((socket, transparent))
+}
+
+/// Dual stack where the pod's kernel has IPv6, else IPv4 alone.
+fn wildcard_socket(ipv6: bool, port: u16) -> io::Result<(Socket, SocketAddr)> {
+    if ipv6
+        && let Ok(socket) = Socket::new(Domain::IPV6, Type::STREAM.cloexec(), Some(Protocol::TCP))
+        && socket.set_only_v6(false).is_ok()
+    {
+        return Ok((socket, (Ipv6Addr::UNSPECIFIED, port).into()));
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    Ok((socket, (Ipv4Addr::UNSPECIFIED, port).into()))
+}
+
+pub(super) fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> io::Result<()> {
+    let params = TcpKeepalive::new()
+        .with_time(keepalive.time)
+        .with_interval(keepalive.interval)
+        .with_retries(keepalive.retries);
+    socket.set_tcp_keepalive(&params)?;
+    if keepalive.user_timeout {
+        let total = keepalive
+            .interval
+            .saturating_mul(keepalive.retries)
+            .saturating_add(keepalive.time);
+        socket.set_tcp_user_timeout(Some(total))?;
+    }
+    Ok(())
+}

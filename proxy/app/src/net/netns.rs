@@ -1,0 +1,95 @@
+//! Runs a short piece of blocking work inside a pod's network namespace, and always comes back.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::sched::{CloneFlags, setns};
+
+/// Which namespace a descriptor means: equal for two descriptors of one namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NetnsId {
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(test)]
+impl NetnsId {
+    pub(crate) const fn for_tests(inode: u64) -> Self {
+        Self { device: 0, inode }
+    }
+}
+
+/// A network namespace, and the one to come back to. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Netns(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    namespace: OwnedFd,
+    home: Arc<OwnedFd>,
+    id: NetnsId,
+}
+
+/// The namespace this process runs in.
+///
+/// # Errors
+/// `/proc` is not mounted, or hides this process.
+pub(crate) fn home() -> io::Result<Arc<OwnedFd>> {
+    // The thread's own entry: /proc/self is the main thread's, which may be elsewhere.
+    std::fs::File::open("/proc/thread-self/ns/net").map(|file| Arc::new(file.into()))
+}
+
+impl Netns {
+    /// # Errors
+    /// The descriptor cannot be examined.
+    pub(crate) fn new(namespace: OwnedFd, home: Arc<OwnedFd>) -> io::Result<Self> {
+        let id = identify(&namespace)?;
+        Ok(Self(Arc::new(Inner { namespace, home, id })))
+    }
+
+    /// Which namespace this is.
+    #[must_use]
+    pub(crate) fn id(&self) -> NetnsId {
+        self.0.id
+    }
+
+    /// Whether this is the namespace the process itself runs in, which no pod may claim.
+    ///
+    /// # Errors
+    /// The own namespace cannot be examined.
+    pub(crate) fn is_home(&self) -> io::Result<bool> {
+        Ok(identify(&self.0.home)? == self.0.id)
+    }
+
+    /// Runs `work` with this thread inside the namespace. `work` must not wait: other tasks share the thread.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered; `work` has then not run.
+    pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        setns(self.0.namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+        let _back = WayBack(&self.0.home);
+        Ok(work())
+    }
+}
+
+fn identify(namespace: &OwnedFd) -> io::Result<NetnsId> {
+    let stat = rustix::fs::fstat(namespace)?;
+    Ok(NetnsId {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    })
+}
+
+/// Brings the thread home, also when the work panicked.
+struct WayBack<'a>(&'a OwnedFd);
+
+impl Drop for WayBack<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET) {
+            // A worker left in one pod's namespace would open the next pod's sockets there.
+            tracing::error!("cannot return from a pod's network namespace, ending the process: {error}");
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Log lines in the form that ztunnel's readers parse, written off the data path, with levels changed while running.
+
+mod format;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use crate::config::LogConfig;
+
+pub use writer::LogGuard;
+
+/// The level that everything has unless the configuration says otherwise.
+const BASE: &str = "info";
+
+/// Changes the log filter of the running process.
+#[derive(Clone)]
+pub struct LogControl {
+    handle: reload::Handle<EnvFilter, Registry>,
+    start: Arc<str>,
+    now: Arc<Mutex<String>>,
+}
+
+impl std::fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogControl")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a log filter was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The text is not a level and not a list of `target=level`.
+    #[error("invalid level {0:?}: want off, error, warn, info, debug or trace, or target=level,target=level")]
+    Level(String),
+    /// The subscriber is gone.
+    #[error("the log filter cannot be changed: {0}")]
+    Gone(String),
+    /// Another subscriber is installed.
+    #[error("logging is already set up")]
+    AlreadySet,
+}
+
+/// Sets up logging for the process. The guard flushes what is queued when it is dropped.
+///
+/// # Errors
+/// `RUST_LOG` does not parse, or logging is already set up.
+pub fn init(config: &LogConfig) -> Result<(LogControl, LogGuard), LogError> {
+    let (subscriber, control, guard) = subscriber(config, std::io::stdout())?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
+    Ok((control, guard))
+}
+
+fn subscriber<W>(
+    config: &LogConfig,
+    out: W,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, LogControl, LogGuard), LogError>
+where
+    W: std::io::Write + Send + 'static,
+{
+    let start = if config.filter.is_empty() {
+        BASE.to_owned()
+    } else {
+        format!("{BASE},{}", config.filter)
+    };
+    let (filter, handle) = reload::Layer::new(parse(&start)?);
+    let (writer, guard) = writer::spawn(out);
+    let layer = if config.json {
+        layer(format::Json, writer)
+    } else {
+        layer(format::Plain, writer)
+    };
+    let control = LogControl {
+        handle,
+        now: Arc::new(Mutex::new(start.clone())),
+        start: start.into(),
+    };
+    Ok((
+        tracing_subscriber::registry().with(layer.with_filter(filter)),
+        control,
+        guard,
+    ))
+}
+
+fn layer<S, F>(format: F, writer: writer::LogWriter) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: for<'w> fmt::FormatEvent<S, fmt::format::DefaultFields> + Send + Sync + 'static,
+{
+    fmt::layer()
+        .with_ansi(false)
+        .event_format(format)
+        .with_writer(writer)
+        .boxed()
+}
+
+impl LogControl {
+    /// The filter in force.
+    #[must_use]
+    pub fn current(&self) -> String {
+        self.now.lock().clone()
+    }
+
+    /// Adds `directives` to the filter in force; with `reset`, to the one the process started with.
+    ///
+    /// # Errors
+    /// The directives do not parse; the filter stays as it was.
+    pub fn change(&self, directives: &str, reset: bool) -> Result<(), LogError> {
+        let mut now = self.now.lock();
+        let base = if reset { self.start.as_ref() } else { now.as_str() };
+        let wanted = if directives.is_empty() {
+            base.to_owned()
+        } else {
+            format!("{base},{directives}")
+        };
+        let filter = parse_known_levels(directives).and_then(|()| parse(&wanted))?;
+        self.handle
+            .reload(filter)
+            .map_err(|error| LogError::Gone(error.to_string()))?;
+        *now = wanted;
+        Ok(())
+    }
+}
+
+fn parse(directives: &str) -> Result<EnvFilter, LogError> {
+    parse_known_levels(directives)?;
+    EnvFilter::builder()
+        .parse(directives)
+        .map_err(|_| LogError::Level(directives.to_owned()))
+}
+
+/// A bare word that is no level would silently be taken for a target.
+fn parse_known_levels(directives: &str) -> Result<(), LogError> {
+    for directive in directives.split(',').filter(|d| !d.is_empty()) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        if level.parse::<tracing::level_filters::LevelFilter>().is_err() {
+            return Err(LogError::Level(directive.to_owned()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! Keeps one proxy for each pod that the node agent announces over ZDS.
+
+mod reconcile;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_plugin_wire::seqpacket::Connection;
+use cni_plugin_wire::zds::{self, Answer, DATAGRAM_LIMIT, PodUid, Request, WorkloadInfo, ZdsError};
+use parking_lot::Mutex;
+use proxy_core::model::PodInfo;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Chain;
+use crate::metrics::PodMetrics;
+use crate::net::listen::ListenError;
+use crate::net::netns::Netns;
+use crate::pod::{Node, Pod};
+use crate::ready::{self, Ready};
+use reconcile::{Announced, Pods};
+
+/// Time between attempts to start pods that could not be started.
+const RETRY: Duration = Duration::from_secs(5);
+const FIRST_RECONNECT: Duration = Duration::from_millis(20);
+const LAST_RECONNECT: Duration = Duration::from_secs(15);
+
+/// The pods of this node, shared with admin and with the end of the process.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workloads {
+    entries: Arc<Mutex<HashMap<PodUid, Entry>>>,
+    /// Proxies that are on their way out.
+    stopping: TaskTracker,
+}
+
+/// One announced pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) info: PodInfo,
+    /// `None` while it cannot be started.
+    pub(crate) pod: Option<Arc<Pod>>,
+    netns: Netns,
+}
+
+impl Workloads {
+    /// Every announced pod, sorted by UID.
+    pub(crate) fn list(&self) -> Vec<(PodUid, Entry)> {
+        let mut all: Vec<_> = self
+            .entries
+            .lock()
+            .iter()
+            .map(|(uid, e)| (uid.clone(), e.clone()))
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// No pod accepts connections any more; those that are open go on.
+    pub(crate) fn drain(&self) {
+        for (_, entry) in self.list() {
+            if let Some(pod) = entry.pod {
+                pod.drain();
+            }
+        }
+    }
+
+    /// Waits until no pod has an open connection.
+    pub(crate) async fn finished(&self) {
+        for (_, entry) in self.list() {
+            if let Some(pod) = entry.pod {
+                pod.tasks.wait().await;
+            }
+        }
+        self.stopping.close();
+        self.stopping.wait().await;
+    }
+
+    /// Ends every connection and waits for the records of their endings.
+    pub(crate) async fn stop(&self) {
+        for (_, entry) in self.list() {
+            if let Some(pod) = entry.pod {
+                pod.stop().await;
+            }
+        }
+        self.stopping.close();
+        self.stopping.wait().await;
+    }
+}
+
+/// Follows the node agent.
+pub(crate) struct Follower {
+    pub(crate) socket: PathBuf,
+    pub(crate) node: Arc<Node>,
+    pub(crate) home: Arc<OwnedFd>,
+    pub(crate) workloads: Workloads,
+    pub(crate) ready: Ready,
+    pub(crate) metrics: PodMetrics,
+}
+
+impl Follower {
+    /// Connects to the agent again and again, until `stop`. Proxies outlive the connection.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut this = Running {
+            pods: Pods::default(),
+            retry_at: Instant::now() + RETRY,
+            follower: self,
+        };
+        let mut wait = FIRST_RECONNECT;
+        let mut complained = false;
+        loop {
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = this.connection() => ended,
+            };
+            this.pods.disconnected();
+            this.follower.ready.pending(ready::PODS);
+            match ended {
+                Ended::NotConnected(error) if complained => {
+                    tracing::debug!("still no connection to the node agent: {}", Chain(&error));
+                }
+                Ended::NotConnected(error) => {
+                    tracing::warn!(
+                        "no connection to the node agent, attempts go on: {}",
+                        Chain(&error)
+                    );
+                    complained = true;
+                }
+                Ended::Lost { error, heard } => {
+                    tracing::warn!("connection to the node agent ended: {}", Chain(&error));
+                    complained = false;
+                    if heard {
+                        wait = FIRST_RECONNECT;
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(wait) => {}
+            }
+            wait = (wait * 2).min(LAST_RECONNECT);
+        }
+    }
+}
+
+/// How one connection to the agent ended.
+enum Ended {
+    NotConnected(ZdsError),
+    Lost {
+        error: ZdsError,
+        /// Whether the agent said anything that made sense; one that does not is not asked again at once.
+        heard: bool,
+    },
+}
+
+struct Running {
+    follower: Follower,
+    pods: Pods,
+    retry_at: Instant,
+}
+
+impl Running {
+    async fn connection(&mut self) -> Ended {
+        let connection = match connect(&self.follower.socket).await {
+            Ok(connection) => connection,
+            Err(error) => return Ended::NotConnected(error),
+        };
+        tracing::info!(
+            "connected to the node agent at {}",
+            self.follower.socket.display()
+        );
+        self.pods.connected();
+        let mut heard = false;
+        loop {
+            let request = tokio::select! {
+                request = zds::receive_request(&connection) => request,
+                () = sleep_until(self.retry_at) => {
+                    self.retry_pending();
+                    continue;
+                }
+            };
+            let answer = match request {
+                Ok(request) => self.answer(request),
+                Err(error @ (ZdsError::Closed | ZdsError::Socket(_))) => return Ended::Lost { error, heard },
+                Err(error) => {
+                    // The agent pairs answers with requests by order alone: after a message that could not be read, only
+                    // a new connection is sure to be in step.
+                    let answer = Answer::Failed(format!("failure to read message : {}", Chain(&error)));
+                    // It is about to be closed; whether the agent still hears why changes nothing.
+                    let _ = zds::send_answer(&connection, &answer).await;
+                    return Ended::Lost { error, heard };
+                }
+            };
+            heard |= answer == Answer::Done;
+            self.publish();
+            if let Err(error) = zds::send_answer(&connection, &answer).await {
+                return Ended::Lost { error, heard };
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let (running, pending) = self.pods.counts();
+        self.follower
+            .metrics
+            .active
+            .set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.follower
+            .metrics
+            .pending
+            .set(i64::try_from(pending).unwrap_or(i64::MAX));
+        if self.pods.is_ready() {
+            self.follower.ready.done(ready::PODS);
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Add { uid, info, netns } => self.add(uid, &info, netns),
+            Request::Keep { uid } => in_order(self.pods.kept(uid)),
+            Request::Delete { uid } => {
+                tracing::info!("pod {uid} is withdrawn");
+                if self.pods.deleted(&uid) || !self.is_running(&uid) {
+                    self.stop(&uid);
+                }
+                Answer::Done
+            }
+            Request::SnapshotSent => {
+                let result = self.pods.snapshot_sent();
+                for uid in result.iter().flatten() {
+                    tracing::info!("pod {uid} is not in the snapshot any more");
+                    self.stop(uid);
+                }
+                self.forget_unstarted();
+                in_order(result.map(|_| ()))
+            }
+        }
+    }
+
+    fn is_running(&self, uid: &PodUid) -> bool {
+        self.follower
+            .workloads
+            .entries
+            .lock()
+            .get(uid)
+            .is_some_and(|entry| entry.pod.is_some())
+    }
+
+    /// Pods that never started and are not in the snapshot.
+    fn forget_unstarted(&self) {
+        let pods = &self.pods;
+        self.follower
+            .workloads
+            .entries
+            .lock()
+            .retain(|uid, entry| entry.pod.is_some() || pods.is_pending(uid));
+    }
+
+    fn add(&mut self, uid: PodUid, info: &WorkloadInfo, netns: OwnedFd) -> Answer {
+        let info = PodInfo {
+            name: info.name.as_str().into(),
+            namespace: info.namespace.as_str().into(),
+            service_account: info.service_account.as_str().into(),
+        };
+        let netns = match self.enterable(netns) {
+            Ok(netns) => netns,
+            Err(why) => return Answer::Failed(format!("failure to start proxy : {info}: {why}")),
+        };
+        match self.pods.announced(&uid, netns.id()) {
+            Announced::Runs => return Answer::Done,
+            Announced::Start => {}
+            Announced::Replace => self.stop(&uid),
+        }
+        match self.start(&uid, info.clone(), netns.clone()) {
+            Ok(()) => Answer::Done,
+            Err(error) => {
+                let why = format!("failure to start proxy : {info}: {}", Chain(&error));
+                tracing::error!("pod {uid}: {why}");
+                self.pods.failed(uid.clone());
+                self.follower.workloads.entries.lock().insert(
+                    uid,
+                    Entry {
+                        info,
+                        pod: None,
+                        netns,
+                    },
+                );
+                Answer::Failed(why)
+            }
+        }
+    }
+
+    /// A namespace that is not our own: listening there would capture the node's traffic as a pod's.
+    fn enterable(&self, netns: OwnedFd) -> Result<Netns, String> {
+        let netns = Netns::new(netns, Arc::clone(&self.follower.home))
+            .map_err(|error| format!("the descriptor cannot be examined: {error}"))?;
+        match netns.is_home() {
+            Ok(false) => Ok(netns),
+            Ok(true) => Err("the network namespace is the proxy's own, not a pod's".to_owned()),
+            Err(error) => Err(format!(
+                "the proxy's own network namespace cannot be examined: {error}"
+            )),
+        }
+    }
+
+    fn start(&mut self, uid: &PodUid, info: PodInfo, netns: Netns) -> Result<(), ListenError> {
+        let id = netns.id();
+        let pod = Pod::start(info.clone(), netns.clone(), &self.follower.node)?;
+        tracing::info!("pod {uid} ({info}) has its proxy");
+        self.follower.metrics.started.inc();
+        self.follower.workloads.entries.lock().insert(
+            uid.clone(),
+            Entry {
+                info,
+                pod: Some(pod),
+                netns,
+            },
+        );
+        self.pods.started(uid.clone(), id);
+        Ok(())
+    }
+
+    /// Ends a pod's proxy at once; its connections are recorded beside, while other pods go on.
+    fn stop(&self, uid: &PodUid) {
+        let entry = self.follower.workloads.entries.lock().remove(uid);
+        if let Some(pod) = entry.and_then(|entry| entry.pod) {
+            self.follower.metrics.stopped.inc();
+            pod.drain();
+            self.follower
+                .workloads
+                .stopping
+                .spawn(async move { pod.stop().await });
+        }
+    }
+
+    fn retry_pending(&mut self) {
+        self.retry_at = Instant::now() + RETRY;
+        for (uid, entry) in self.follower.workloads.list() {
+            if entry.pod.is_some() {
+                continue;
+            }
+            if let Err(error) = self.start(&uid, entry.info, entry.netns) {
+                tracing::warn!("pod {uid} still has no proxy: {}", Chain(&error));
+            }
+        }
+        self.publish();
+    }
+}
+
+async fn connect(socket: &Path) -> Result<Connection, ZdsError> {
+    let connection = Connection::connect(socket, DATAGRAM_LIMIT)?;
+    zds::send_hello(&connection).await?;
+    Ok(connection)
+}
+
+fn in_order(result: Result<(), reconcile::OutOfOrder>) -> Answer {
+    match result {
+        Ok(()) => Answer::Done,
+        Err(error) => {
+            tracing::error!("the node agent's message is refused: {error}");
+            Answer::Failed(format!("failure to process message : {error}"))
+        }
+    }
+}
