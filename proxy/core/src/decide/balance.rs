@@ -1,0 +1,143 @@
+//! Which endpoint of a service takes a connection: health, locality, weight.
+
+use std::sync::Arc;
+
+use crate::{
+    Pick,
+    model::{Health, LoadBalancer, LoadBalancerMode, Locale, Service, Workload},
+    world::{Endpoint, World},
+};
+
+/// What the connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To reach the service itself.
+    Traffic,
+    /// To reach it as somebody's waypoint, which may take tunnels on a port that the service does not name.
+    Waypoint,
+}
+
+/// An endpoint, and its port for the service port asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) workload: Arc<Workload>,
+    pub(super) port: u16,
+}
+
+/// What the choice is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) service: &'a Service,
+    pub(super) port: u16,
+    pub(super) purpose: Purpose,
+}
+
+/// Chooses among the endpoints that share the most with the source, in proportion to their capacity.
+///
+/// One pass without allocation: each candidate replaces the one so far with the probability of its share of what has been
+/// seen, which leaves every candidate its share of the whole.
+pub(super) fn choose(world: &World, source: &Workload, wanted: Wanted<'_>, pick: Pick) -> Option<Chosen> {
+    let mut best: Option<(&Endpoint, u16)> = None;
+    let mut best_rank = 0;
+    let mut seen: u64 = 0;
+    for (turn, endpoint) in (0_u64..).zip(world.endpoints(&wanted.service.key)) {
+        let capacity = u64::from(endpoint.workload.capacity);
+        if capacity == 0 || !is_usable(source, wanted.service, endpoint) {
+            continue;
+        }
+        let Some(port) = target_port(wanted, endpoint) else {
+            continue;
+        };
+        let Some(rank) = rank(source, &endpoint.workload, wanted.service.load_balancer.as_ref()) else {
+            continue;
+        };
+        if best.is_some() && rank < best_rank {
+            continue;
+        }
+        if rank > best_rank {
+            best_rank = rank;
+            seen = 0;
+        }
+        seen = seen.saturating_add(capacity);
+        if pick.below(turn, seen) < capacity {
+            best = Some((endpoint, port));
+        }
+    }
+    best.map(|(endpoint, port)| Chosen {
+        workload: Arc::clone(&endpoint.workload),
+        port,
+    })
+}
+
+fn is_usable(source: &Workload, service: &Service, endpoint: &Endpoint) -> bool {
+    let workload = &endpoint.workload;
+    let healthy = workload.health == Health::Healthy || service.takes_unhealthy();
+    // A gateway leads to what has no address here; from its own network, nothing does.
+    let reachable = if workload.network == source.network {
+        !workload.is_addressless()
+    } else {
+        workload.network_gateway.is_some()
+    };
+    healthy && reachable
+}
+
+fn target_port(wanted: Wanted<'_>, endpoint: &Endpoint) -> Option<u16> {
+    let of_service = wanted.service.ports.get(&wanted.port).copied();
+    let own = endpoint.ports.get(&wanted.port).copied().filter(|port| *port > 0);
+    match wanted.purpose {
+        Purpose::Traffic => of_service.and_then(|port| own.or_else(|| (port > 0).then_some(port))),
+        Purpose::Waypoint => own.or_else(|| of_service.filter(|port| *port > 0)).or_else(|| {
+            let tunnel = endpoint.workload.application_tunnel?;
+            tunnel.port.map(|_| wanted.port)
+        }),
+    }
+}
+
+/// How much source and candidate have in common; `None` when the candidate is out.
+fn rank(source: &Workload, candidate: &Workload, lb: Option<&LoadBalancer>) -> Option<usize> {
+    let Some(LoadBalancer {
+        preferences,
+        mode,
+        health_policy: _,
+    }) = lb
+    else {
+        return Some(0);
+    };
+    let strict = match mode {
+        LoadBalancerMode::Standard | LoadBalancerMode::Passthrough => return Some(0),
+        LoadBalancerMode::Strict => true,
+        LoadBalancerMode::Failover => false,
+    };
+    // A network in first place is a preference over all others, not a condition for them.
+    let network_first = preferences.first() == Some(&Locale::Network);
+    let mut rank: usize = 0;
+    let mut bonus = 0;
+    for preference in preferences {
+        let same = in_common(source, candidate, *preference);
+        if *preference == Locale::Network && network_first {
+            if !same {
+                continue;
+            }
+            bonus = preferences.len().saturating_sub(1);
+        }
+        if !same {
+            break;
+        }
+        rank = rank.saturating_add(1);
+    }
+    (!strict || rank == preferences.len()).then(|| rank.saturating_add(bonus))
+}
+
+fn in_common(source: &Workload, candidate: &Workload, locale: Locale) -> bool {
+    match locale {
+        Locale::Region => source.locality.region == candidate.locality.region,
+        Locale::Zone => source.locality.zone == candidate.locality.zone,
+        Locale::Subzone => source.locality.subzone == candidate.locality.subzone,
+        Locale::Node => source.node == candidate.node,
+        Locale::Cluster => source.cluster_id == candidate.cluster_id,
+        Locale::Network => source.network == candidate.network,
+    }
+}
+
+#[cfg(test)]
+mod tests;
