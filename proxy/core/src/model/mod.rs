@@ -20,3 +20,6 @@ pub use workload::{
     ApplicationTunnel, Health, Locality, NetworkMode, PodInfo, Protocol, TunnelProtocol, Workload,
     WorkloadType,
 };
+
+#[cfg(test)]
+mod tests;
