@@ -2,7 +2,16 @@
 
 use std::process::ExitCode;
 
+mod capture;
+mod drain;
+mod endings;
+mod enroll;
+mod inputs;
 mod lab;
+mod policy;
+mod telemetry;
+
+use tests::lab::{Families, Lab, Pod};
 
 fn main() -> ExitCode {
     tests::lab::main(&tests::trials![
@@ -10,5 +19,77 @@ fn main() -> ExitCode {
         lab::a_capture_sees_plain_text_on_the_wire,
         lab::every_manner_of_server_is_what_it_says,
         lab::ipv6_pods_reach_each_other,
+        capture::every_pair_of_pods_talks_and_captured_pairs_over_hbone,
+        capture::a_page_crosses_between_nodes_only_inside_the_tunnel,
+        capture::a_service_spreads_over_its_pods_on_both_nodes,
+        capture::the_application_sees_the_address_of_the_client,
+        capture::many_bytes_and_many_connections_arrive_whole,
+        capture::an_unknown_destination_passes_through,
+        capture::our_own_ports_are_not_a_destination,
+        capture::ipv6_pods_talk_over_hbone,
+        capture::ipv6_alone_is_enough,
+        endings::a_half_closed_connection_carries_the_other_half,
+        endings::a_reset_by_the_server_is_a_reset_at_the_client,
+        endings::a_reset_by_the_client_is_a_reset_at_the_server,
+        endings::a_refused_connection_is_reset_not_closed,
+        enroll::a_new_pod_starts_only_once_its_proxy_listens,
+        enroll::enrolling_a_running_pod_keeps_its_connections_and_captures_new_ones,
+        enroll::withdrawing_a_pod_leaves_no_rule_behind,
+        enroll::a_deleted_pod_is_forgotten_and_its_neighbors_go_on,
+        enroll::a_successor_of_the_same_name_is_another_workload,
+        enroll::a_restarted_agent_finds_its_pods,
+        enroll::while_the_agent_is_away_selected_pods_wait_and_others_start,
+        enroll::a_proxy_that_crashed_comes_back_to_its_pods,
+        policy::a_denied_client_is_reset_and_others_are_served,
+        policy::an_allow_policy_admits_only_whom_it_names,
+        policy::strict_refuses_plaintext_and_admits_the_mesh,
+        policy::a_changed_policy_cuts_an_open_connection,
+        policy::a_lifted_policy_lets_traffic_pass_again,
+        drain::an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones,
+        drain::an_ending_proxy_without_connections_ends_at_once,
+        inputs::a_malformed_variable_ends_the_proxy_with_its_name,
+        inputs::an_unusable_root_is_told_by_its_name,
+        inputs::an_unusable_token_is_told_by_its_file,
+        inputs::a_missing_setting_ends_the_agent_with_its_name,
+        telemetry::a_denied_request_leaves_two_lines_inbound_first,
+        telemetry::both_reporters_count_a_connection_once,
+        telemetry::the_dump_shows_what_istioctl_reads,
     ])
+}
+
+/// A lab on two nodes whose namespace `default` is in the mesh.
+fn meshed() -> Lab {
+    let lab = Lab::new().start();
+    lab.enroll_namespace("default");
+    lab
+}
+
+/// As [`meshed`], with pods of these families.
+fn meshed_with(families: Families) -> Lab {
+    let lab = Lab::new().families(families).start();
+    lab.enroll_namespace("default");
+    lab
+}
+
+/// A pod that is in the mesh.
+fn captured(lab: &Lab, name: &str, node: &str) -> Pod {
+    let pod = lab.pod(name).on(node).create();
+    pod.wait_enrolled();
+    pod
+}
+
+/// A pod that stays out of the mesh, known to every proxy.
+fn uncaptured(lab: &Lab, name: &str, node: &str) -> Pod {
+    let pod = lab
+        .pod(name)
+        .on(node)
+        .label("istio.io/dataplane-mode", "none")
+        .create();
+    pod.wait_known("TCP");
+    pod
+}
+
+/// `http://<address>/<path>` for curl.
+fn url(at: std::net::SocketAddr, path: &str) -> String {
+    format!("http://{at}{path}")
 }

@@ -93,6 +93,14 @@ pub(super) fn probe() -> Result<Privilege, String> {
     Err(why.join("; "))
 }
 
+/// The flag by which `nsenter` enters a lab's user namespace, with a space after it; empty when it has none.
+pub fn enter_user() -> &'static str {
+    match env::var(PRIVILEGE).as_deref() {
+        Ok("root") => "",
+        _ => "--user ",
+    }
+}
+
 /// The name of the trial that only enters its namespaces.
 pub(super) const PROBE: &str = "probe";
 

@@ -61,7 +61,7 @@ pub(super) fn start_agent(node: &Node) -> Process {
     }
     let text = |path: PathBuf| path.display().to_string();
     Program::new(binaries::find("adit-node-agent"))
-        .env("RUST_LOG", level())
+        .env("LOG_LEVEL", level())
         .args(["--node-name", node.name()])
         .args(["--pods-dir".to_owned(), text(folder.pods())])
         .args(["--status-dir".to_owned(), text(folder.status())])

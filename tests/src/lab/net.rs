@@ -53,7 +53,11 @@ pub async fn mac(handle: &Handle, name: &str) -> Result<String, NetError> {
         .await?;
     let link = found.ok_or(NetError::RequestFailed)?;
     let bytes = link.attributes.iter().find_map(|attribute| {
-        if let link::LinkAttribute::Address(bytes) = attribute { Some(bytes.clone()) } else { None }
+        if let link::LinkAttribute::Address(bytes) = attribute {
+            Some(bytes.clone())
+        } else {
+            None
+        }
     });
     let hex: Vec<_> = bytes
         .unwrap_or_default()

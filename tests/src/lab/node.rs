@@ -133,6 +133,28 @@ impl Node {
         mesh::start_successor(self)
     }
 
+    /// Kills the node's proxy and starts it again as `change` wants it; waits until it is ready.
+    #[track_caller]
+    pub fn restart_proxy(&self, change: impl FnOnce(ProxySpec) -> ProxySpec) -> Proxy {
+        let proxy = self.begin_proxy(change);
+        proxy.wait_ready();
+        proxy
+    }
+
+    /// As [`Node::restart_proxy`], without waiting: it may never be ready.
+    #[track_caller]
+    pub fn begin_proxy(&self, change: impl FnOnce(ProxySpec) -> ProxySpec) -> Proxy {
+        let mut proxies = self.proxies.lock();
+        let mut spec = change(self.proxy_spec());
+        spec.log = self.home.join(format!("proxy-{}.log", proxies.len()));
+        if let Some(running) = proxies.last() {
+            running.process().kill();
+        }
+        let proxy = spec.start();
+        proxies.push(proxy.clone());
+        proxy
+    }
+
     /// Ends the agent at once and starts it again.
     #[track_caller]
     pub fn restart_agent(&self) {

@@ -1,0 +1,219 @@
+//! Captured and uncaptured pods reach each other, and captured ones only through the tunnel.
+
+use tests::lab::{Families, Lab, Pod, Speaks, eventually};
+use tests::sample_app;
+
+use super::{captured, meshed, meshed_with, uncaptured, url};
+
+pub(crate) fn every_pair_of_pods_talks_and_captured_pairs_over_hbone() {
+    let lab = meshed();
+    let clients = [
+        (captured(&lab, "in", "a"), true),
+        (uncaptured(&lab, "out", "a"), false),
+    ];
+    let servers = [
+        (captured(&lab, "in-near", "a"), true),
+        (captured(&lab, "in-far", "b"), true),
+        (uncaptured(&lab, "out-near", "a"), false),
+        (uncaptured(&lab, "out-far", "b"), false),
+    ];
+    for (server, server_in) in &servers {
+        let service = lab.service(server.name()).port(80, 7001).port(81, 7002).create();
+        service.wait_endpoints(1);
+        let echo = server.serve(7001, Speaks::Echo);
+        let first = server.serve(7002, Speaks::First("welcome"));
+        for (client, client_in) in &clients {
+            let mut ways = vec![("by address", server.at(7001), server.at(7002))];
+            // Who resolves a virtual address is the mesh: an uncaptured pod has none.
+            if *client_in {
+                ways.push(("by service", service.at(80), service.at(81)));
+            }
+            for (way, talks, greets) in ways {
+                let row = format!("{} to {} {way}", client.name(), server.name());
+                let before = tunnels(&lab, client, server);
+                client.connect(talks).echo(&row);
+                client.connect(greets).hear("welcome").echo(&row);
+                for peer in [echo.served().last(), first.served().last()] {
+                    assert_eq!(
+                        peer.expect("a connection").peer.ip(),
+                        client.ip(),
+                        "{row}: the source address"
+                    );
+                }
+                let want = if *client_in && *server_in {
+                    before + 2.0
+                } else {
+                    before
+                };
+                eventually(&row, || match tunnels(&lab, client, server) {
+                    have if have.total_cmp(&want).is_eq() => Ok(()),
+                    have => Err(format!("{have} tunnels, want {want}")),
+                });
+            }
+        }
+    }
+}
+
+/// Connections that the source's proxy has counted from one pod to another over mutual TLS.
+fn tunnels(lab: &Lab, client: &Pod, server: &Pod) -> f64 {
+    lab.node(client.node().name()).proxy().metrics().sum(
+        "istio_tcp_connections_opened_total",
+        &[
+            ("reporter", "source"),
+            ("source_workload", client.name()),
+            ("destination_workload", server.name()),
+            ("connection_security_policy", "mutual_tls"),
+        ],
+    )
+}
+
+pub(crate) fn a_page_crosses_between_nodes_only_inside_the_tunnel() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "b");
+    server.sample_app("blue");
+    let service = lab.service("web").port(8080, "http").create();
+    service.wait_endpoints(1);
+    let capture = lab.capture();
+    let page = client.curl(&[&url(service.at(8080), "/")]);
+    let seen = capture.finish().between(&[client.ip(), server.ip()]);
+    assert_eq!((page.status, page.body), (200, sample_app::page("blue")));
+    assert_eq!(seen.server_ports().into_iter().collect::<Vec<_>>(), [15008]);
+    assert!(
+        !seen.holds("sample-app is blue"),
+        "the page's text crossed in the clear"
+    );
+    assert!(
+        seen.bytes() > sample_app::page("blue").len(),
+        "the page must have crossed: {} bytes",
+        seen.bytes()
+    );
+}
+
+pub(crate) fn a_service_spreads_over_its_pods_on_both_nodes() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    for (name, node, color) in [("web-1", "a", "blue"), ("web-2", "b", "green")] {
+        let pod = lab.pod(name).on(node).label("app", "web").create();
+        pod.wait_enrolled();
+        pod.sample_app(color);
+    }
+    let service = lab.service("web").port(80, 8080).create();
+    service.wait_endpoints(2);
+    let mut missing = vec!["blue", "green"];
+    eventually("every pod of the service answers", || {
+        let answer = client.curl(&[&url(service.at(80), "/color")]);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        missing.retain(|color| *color != answer.body);
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("not seen: {missing:?}"))
+        }
+    });
+}
+
+pub(crate) fn the_application_sees_the_address_of_the_client() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    for (name, node) in [("near", "a"), ("far", "b")] {
+        let server = captured(&lab, name, node);
+        server.sample_app("blue");
+        let peer = client.curl(&[&url(server.at(8080), "/peer")]);
+        assert!(
+            peer.body.starts_with(&format!("{}:", client.ip())),
+            "{name}: {peer:?}"
+        );
+    }
+}
+
+pub(crate) fn many_bytes_and_many_connections_arrive_whole() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "b");
+    server.sample_app("blue");
+    let big = 20_000_000;
+    let answer = client.curl(&[&url(server.at(8080), &format!("/big?bytes={big}"))]);
+    assert_eq!((answer.status, answer.body.len()), (200, big));
+    std::fs::write("/run/lab/upload", "x".repeat(5_000_000)).expect("a file to send");
+    let echoed = client.curl(&[
+        "--data-binary",
+        "@/run/lab/upload",
+        &url(server.at(8080), "/echo"),
+    ]);
+    assert_eq!((echoed.status, echoed.body.len()), (200, 5_000_000));
+    let _echo = server.serve(7001, Speaks::Echo);
+    let mut open: Vec<_> = (0..150).map(|_| client.connect(server.at(7001))).collect();
+    for (number, conn) in open.iter_mut().enumerate() {
+        conn.echo(&format!("connection {number}"));
+    }
+}
+
+pub(crate) fn an_unknown_destination_passes_through() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let node = lab.node("b");
+    // A node's own address is no workload.
+    let _server = tests::lab::Server::start(node.netns(), 7001, Speaks::Echo);
+    client
+        .connect(std::net::SocketAddr::new(node.ip(), 7001))
+        .echo("hello");
+}
+
+pub(crate) fn our_own_ports_are_not_a_destination() {
+    let lab = meshed();
+    let clients = [captured(&lab, "in", "a"), uncaptured(&lab, "out", "a")];
+    let server = captured(&lab, "web", "b");
+    for client in &clients {
+        for port in [15001, 15006] {
+            let Ok(mut conn) = client.try_connect(server.at(port)) else {
+                continue;
+            };
+            // Accepted by a proxy, then ended: no byte may come back and nothing may loop.
+            let _ = conn.try_say("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(conn.rest().0, "", "{} to port {port}", client.name());
+        }
+    }
+    for node in lab.nodes() {
+        node.proxy().process().assert_running();
+    }
+}
+
+pub(crate) fn ipv6_pods_talk_over_hbone() {
+    let lab = meshed_with(Families::Dual);
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "b");
+    server.sample_app("blue");
+    for address in server.ips() {
+        let capture = lab.capture();
+        let at = std::net::SocketAddr::new(address, 8080);
+        let answer = client.curl(&["-g", &url(at, "/color")]);
+        let seen = capture.finish().between(&[client.ips(), server.ips()].concat());
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, "blue"),
+            "{at}: {answer:?}"
+        );
+        assert_eq!(
+            seen.server_ports().into_iter().collect::<Vec<_>>(),
+            [15008],
+            "{at}"
+        );
+    }
+}
+
+pub(crate) fn ipv6_alone_is_enough() {
+    let lab = meshed_with(Families::V6);
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "b");
+    server.sample_app("green");
+    let service = lab.service("web").port(80, 8080).create();
+    service.wait_endpoints(1);
+    for at in [server.at(8080), service.at(80)] {
+        let peer = client.curl(&["-g", &url(at, "/peer")]);
+        assert!(
+            peer.body.starts_with(&format!("[{}]:", client.ip())),
+            "{at}: {peer:?}"
+        );
+    }
+}
