@@ -137,12 +137,9 @@ async fn serve(
     stop.cancel();
     // The follower first: a pod that is announced from now on belongs to our successor.
     let _ = following.await;
-    data_plane
-        .spawn(drain(workloads, config.drain_deadline))
-        .await
-        .unwrap_or_else(|error| {
-            tracing::error!("draining failed: {error}");
-        });
+    data_plane.spawn(drain(workloads, config.drain_deadline)).await.unwrap_or_else(|error| {
+        tracing::error!("draining failed: {error}");
+    });
     Ok(())
 }
 
@@ -172,13 +169,8 @@ fn node(config: &Config, metrics: Metrics) -> Arc<Node> {
             pool_idle: tunnel.pool_idle,
             ..Settings::default()
         },
-        relay: RelayLimits {
-            half_closed: tunnel.half_close_timeout,
-            ..RelayLimits::default()
-        },
-        tls: TlsLimits {
-            handshake: tunnel.handshake_timeout,
-        },
+        relay: RelayLimits { half_closed: tunnel.half_close_timeout, ..RelayLimits::default() },
+        tls: TlsLimits { handshake: tunnel.handshake_timeout },
         tunnel: tunnel.clone(),
         network: config.node.network.as_str().into(),
         log_decisions: config.log.policy_decisions,
@@ -250,14 +242,9 @@ fn stats(metrics: &Metrics, request: &hyper::Request<hyper::body::Incoming>) -> 
     if !matches!(request.uri().path(), "/metrics" | "/stats/prometheus") {
         return text(hyper::StatusCode::NOT_FOUND, "not found; try /metrics\n");
     }
-    let openmetrics = request
-        .headers()
-        .get_all(http::header::ACCEPT)
-        .iter()
-        .any(|accept| {
-            accept
-                .to_str()
-                .is_ok_and(|accept| accept.contains("application/openmetrics-text"))
+    let openmetrics =
+        request.headers().get_all(http::header::ACCEPT).iter().any(|accept| {
+            accept.to_str().is_ok_and(|accept| accept.contains("application/openmetrics-text"))
         });
     let content_type = if openmetrics {
         "application/openmetrics-text;charset=utf-8;version=1.0.0"
@@ -266,10 +253,7 @@ fn stats(metrics: &Metrics, request: &hyper::Request<hyper::body::Incoming>) -> 
     };
     match metrics.encode() {
         Ok(body) => typed(hyper::StatusCode::OK, content_type, body),
-        Err(_) => text(
-            hyper::StatusCode::INTERNAL_SERVER_ERROR,
-            "the metrics do not encode\n",
-        ),
+        Err(_) => text(hyper::StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode\n"),
     }
 }
 
@@ -279,16 +263,12 @@ async fn sweep(node: Arc<Node>) {
     loop {
         every.tick().await;
         let world = node.live.snapshot();
-        let live: std::collections::HashSet<_> = world
-            .workloads()
-            .map(|w| ((&w.namespace).into(), (&w.workload_name).into()))
-            .collect();
+        let live: std::collections::HashSet<_> =
+            world.workloads().map(|w| ((&w.namespace).into(), (&w.workload_name).into())).collect();
         let known = |side: &crate::metrics::traffic::Side| {
             live.contains(&(side.namespace.clone(), side.workload.clone()))
         };
-        node.metrics.traffic.sweep(10, |labels| {
-            !(known(&labels.source) && known(&labels.destination))
-        });
+        node.metrics.traffic.sweep(10, |labels| !(known(&labels.source) && known(&labels.destination)));
     }
 }
 
@@ -307,9 +287,7 @@ fn raise_descriptor_limit() {
 fn check_privileges(mark: u32) -> Result<Arc<OwnedFd>, StartError> {
     let failed = |attempt| move |source| StartError::Privilege { attempt, source };
     let home = netns::home().map_err(failed("open the own network namespace"))?;
-    let own = home
-        .try_clone()
-        .map_err(failed("open the own network namespace"))?;
+    let own = home.try_clone().map_err(failed("open the own network namespace"))?;
     let own = Netns::new(own, Arc::clone(&home)).map_err(failed("examine the own network namespace"))?;
     own.run(|| {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;

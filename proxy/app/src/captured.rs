@@ -1,44 +1,60 @@
 //! The application's socket until its bytes flow: refused means reset, and how a relay's ending reads.
 
+use std::time::Duration;
+
 use proxy_hbone::{Ended, RelayError};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::error::ConnError;
 
-/// A socket that is reset unless it is released: an application whose connection is refused must see an error, never an
-/// orderly end without data.
+/// The application's socket: released to a relay, or reset.
 #[derive(Debug)]
 pub(crate) struct Captured(Option<TcpStream>);
+
+/// How long a refused client has to say something before it is reset.
+const REFUSAL: Duration = Duration::from_millis(200);
 
 impl Captured {
     pub(crate) const fn new(stream: TcpStream) -> Self {
         Self(Some(stream))
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "only `release`, which consumes the value, takes the socket out"
-    )]
-    pub(crate) fn socket(&self) -> &TcpStream {
-        self.0.as_ref().expect("not released")
+    /// `None` once it is released.
+    pub(crate) const fn socket(&self) -> Option<&TcpStream> {
+        self.0.as_ref()
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "consumes the value: this is the first and last taking"
-    )]
-    pub(crate) fn release(mut self) -> TcpStream {
-        self.0.take().expect("not released")
+    /// Hands the socket on; from here on its ending is the relay's.
+    pub(crate) fn release(&mut self) -> Result<TcpStream, ConnError> {
+        self.0.take().ok_or(ConnError::Captured)
+    }
+
+    /// Resets the socket unless it was released: an application whose connection is refused must see an error, never an
+    /// orderly end without data.
+    ///
+    /// The reset waits for the client's first bytes, or a moment. Sent at once it can overtake the client's `connect`,
+    /// which then fails as if nobody listened, and which of the two the application sees would be chance.
+    pub(crate) async fn refuse(mut self) {
+        if let Some(stream) = &self.0 {
+            // Whatever comes of it, the reset follows.
+            let _ = timeout(REFUSAL, stream.readable()).await;
+        }
+        self.reset();
+    }
+
+    fn reset(&mut self) {
+        if let Some(stream) = self.0.take() {
+            // With zero linger a close is a reset. When the option cannot be set, the socket is already dead.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
 impl Drop for Captured {
     fn drop(&mut self) {
-        if let Some(stream) = self.0.take() {
-            // With zero linger a close is a reset. When the option cannot be set, the socket is already dead.
-            let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
-        }
+        self.reset();
     }
 }
 

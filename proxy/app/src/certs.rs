@@ -15,15 +15,9 @@ impl CertSource for Authority {
     fn fetch(&self, identity: Identity) -> BoxFuture<'static, Result<Material, SourceError>> {
         let ca = Arc::clone(&self.0);
         async move {
-            let issued = ca
-                .sign(&identity.to_string())
-                .await
-                .map_err(|error| Arc::new(error) as SourceError)?;
-            Ok(Material {
-                chain: issued.chain,
-                roots: issued.roots,
-                key: issued.key,
-            })
+            let issued =
+                ca.sign(&identity.to_string()).await.map_err(|error| Arc::new(error) as SourceError)?;
+            Ok(Material { chain: issued.chain, roots: issued.roots, key: issued.key })
         }
         .boxed()
     }

@@ -148,10 +148,7 @@ impl Conn {
         if reason.is_some_and(|reason| reason.level() == Level::Error) {
             ended.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.log(
-            reason.map_or(Level::Info, proxy_core::Reason::level),
-            result.as_ref().err(),
-        );
+        self.log(reason.map_or(Level::Info, proxy_core::Reason::level), result.as_ref().err());
     }
 
     fn metrics(&self) -> &Metrics {
@@ -189,12 +186,7 @@ impl Conn {
     }
 
     fn log_opened(&self) {
-        let Names {
-            source,
-            destination,
-            facts,
-            direction,
-        } = self.names();
+        let Names { source, destination, facts, direction } = self.names();
         tracing::event!(
             target: "access",
             tracing::Level::DEBUG,
@@ -214,12 +206,7 @@ impl Conn {
     }
 
     fn log(&self, level: Level, error: Option<&ConnError>) {
-        let Names {
-            source,
-            destination,
-            facts,
-            direction,
-        } = self.names();
+        let Names { source, destination, facts, direction } = self.names();
         let (up, down) = (self.meter.sent(), self.meter.received());
         // From the local application's point of view.
         let (bytes_sent, bytes_recv) = match self.reporter {
@@ -321,11 +308,7 @@ fn named(party: &Party) -> Named<'_> {
             cluster: filled(&w.cluster_id),
         },
         Party::Told(b) => Named {
-            workload: b
-                .workload
-                .as_ref()
-                .map(|(_, name)| &**name)
-                .or(b.service.as_deref()),
+            workload: b.workload.as_ref().map(|(_, name)| &**name).or(b.service.as_deref()),
             namespace: b.namespace.as_deref(),
             cluster: b.cluster.as_deref(),
         },
@@ -363,7 +346,5 @@ fn side(party: &Party) -> Side {
 }
 
 fn principal(identity: Option<&Identity>) -> Known {
-    identity
-        .map(ToString::to_string)
-        .map_or_else(Known::default, Known::from)
+    identity.map(ToString::to_string).map_or_else(Known::default, Known::from)
 }

@@ -42,14 +42,8 @@ pub(crate) async fn serve(pod: Arc<Pod>, stream: TcpStream, peer: SocketAddr, tr
         Err(error) => conn.close(Err(error)),
         Ok((stream, identity, local)) => {
             let socket = conn.into_socket();
-            let arrival = Arc::new(Arrival {
-                pod,
-                source: peer,
-                local,
-                identity,
-                transparent,
-                _socket: socket,
-            });
+            let arrival =
+                Arc::new(Arrival { pod, source: peer, local, identity, transparent, _socket: socket });
             Box::pin(tunnel(arrival, stream)).await;
         }
     }
@@ -83,12 +77,7 @@ async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) {
         let arrival = Arc::clone(&arrival);
         async move { serve_stream(arrival, incoming).await }
     };
-    let serving = proxy_hbone::serve(
-        stream,
-        &pod.node.settings,
-        pod.closing.clone().cancelled_owned(),
-        each,
-    );
+    let serving = proxy_hbone::serve(stream, &pod.node.settings, pod.closing.clone().cancelled_owned(), each);
     let ended = tokio::select! {
         ended = serving => ended,
         () = finally_cut(&pod) => return,
@@ -112,11 +101,7 @@ async fn drive(arrival: &Arrival, conn: &mut Conn, mut incoming: Incoming) -> Re
         entered = enter(arrival, conn, asked) => entered,
         () = incoming.withdrawn() => return Err(ConnError::Withdrawn),
     };
-    let Entered {
-        local,
-        watched,
-        application,
-    } = match entered {
+    let Entered { local, watched, application } = match entered {
         Ok(entered) => entered,
         Err(error) => {
             incoming.refuse(error.reason().status().unwrap_or(503));
@@ -143,9 +128,7 @@ impl Asked {
     fn of(incoming: &Incoming) -> Self {
         Self {
             authority: hbone::request(incoming.method(), incoming.authority()),
-            meant: incoming
-                .header("forwarded")
-                .and_then(|header| forwarded::parse(header).host),
+            meant: incoming.header("forwarded").and_then(|header| forwarded::parse(header).host),
             told: incoming.header("baggage").map(baggage::parse),
             network: incoming.header("x-forwarded-network").map(<[u8]>::to_vec),
         }
@@ -171,11 +154,7 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
     conn.facts.destination_identity = Some(local.identity());
     conn.facts.destination = Party::Workload(Arc::clone(&local));
     conn.facts.original = asked.meant.as_ref().map(ToString::to_string);
-    let request = InboundRequest {
-        authority,
-        local: arrival.local,
-        forwarded_host: asked.meant,
-    };
+    let request = InboundRequest { authority, local: arrival.local, forwarded_host: asked.meant };
     let admitted = node.live.decide(|world| decide::admit(world, &local, &request));
     let admission = admitted.await.ok_or(ConnError::Lookups)??;
     conn.facts.service = admission.service;
@@ -188,14 +167,8 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
     let watched = policy::ask(pod, &local, &connection).map_err(ConnError::Denied)?;
     let as_client = arrival.transparent.then_some(arrival.source.ip());
     let target = watched.permit.target();
-    let application = dial(&pod.netns, &node.sockets, target, as_client)
-        .await
-        .map_err(ConnError::Dial)?;
-    Ok(Entered {
-        local,
-        watched,
-        application,
-    })
+    let application = dial(&pod.netns, &node.sockets, target, as_client).await.map_err(ConnError::Dial)?;
+    Ok(Entered { local, watched, application })
 }
 
 /// The source as the control plane knows it by its address; as it describes itself when it is of another network.
@@ -203,10 +176,7 @@ fn source(arrival: &Arrival, network: Option<&[u8]>, told: Option<Baggage>) -> P
     let node = &arrival.pod.node;
     let elsewhere = network.is_some_and(|network| !network.eq_ignore_ascii_case(node.network.as_bytes()));
     if !elsewhere
-        && let Some(workload) = node
-            .live
-            .now_known()
-            .workload_at(&node.network, arrival.source.ip())
+        && let Some(workload) = node.live.now_known().workload_at(&node.network, arrival.source.ip())
     {
         return Party::Workload(Arc::clone(workload));
     }

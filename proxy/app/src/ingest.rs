@@ -30,12 +30,7 @@ impl Sink for Ingest {
                 TypeUrl::Authorization => authorization(resource, &mut changes, &mut refusals),
             }
         }
-        changes.extend(
-            update
-                .removed
-                .into_iter()
-                .map(|name| removal(update.type_url, name.into())),
-        );
+        changes.extend(update.removed.into_iter().map(|name| removal(update.type_url, name.into())));
         self.follow(self.live.apply(changes));
         refusals
     }
@@ -43,9 +38,7 @@ impl Sink for Ingest {
     fn event(&self, event: AdsEvent) {
         match event {
             AdsEvent::Message { type_url, bytes } => {
-                let label = UrlLabel {
-                    url: type_url.as_str().to_owned(),
-                };
+                let label = UrlLabel { url: type_url.as_str().to_owned() };
                 self.metrics.xds_messages.get_or_create(&label).inc();
                 self.metrics.xds_bytes.get_or_create(&label).inc_by(bytes);
             }
@@ -54,10 +47,7 @@ impl Sink for Ingest {
                 self.synced.send_replace(true);
             }
             AdsEvent::Terminated(how) => {
-                self.metrics
-                    .xds_terminations
-                    .get_or_create(&TerminationLabel { reason: how.as_str() })
-                    .inc();
+                self.metrics.xds_terminations.get_or_create(&TerminationLabel { reason: how.as_str() }).inc();
             }
         }
     }
@@ -77,10 +67,7 @@ impl Ingest {
 fn address(resource: ResourceUpdate, changes: &mut Vec<Change>, refusals: &mut Vec<Refusal>) {
     match decode::address(&resource.name, &resource.value) {
         Ok(change) => changes.push(change),
-        Err(error) => refusals.push(Refusal {
-            name: resource.name,
-            why: error.to_string(),
-        }),
+        Err(error) => refusals.push(Refusal { name: resource.name, why: error.to_string() }),
     }
 }
 
@@ -89,10 +76,7 @@ fn authorization(resource: ResourceUpdate, changes: &mut Vec<Change>, refusals: 
         Ok(change) => changes.push(change),
         Err(refused) => {
             // Refused, and still in force as far as it can be: access never widens because of what we cannot read.
-            refusals.push(Refusal {
-                name: resource.name,
-                why: refused.error.to_string(),
-            });
+            refusals.push(Refusal { name: resource.name, why: refused.error.to_string() });
             changes.push(refused.instead);
         }
     }

@@ -15,11 +15,7 @@ usage: adit-proxy [proxy [NAME]]   run; configured by environment variables
        adit-proxy help             print this
 ";
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what a person asked for on the command line"
-)]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what a person asked for on the command line")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -52,17 +48,10 @@ fn run() -> anyhow::Result<()> {
         anyhow!("{}", lines.join("\n"))
     })?;
     let (log, _guard) = proxy::init_log(&config.log).context("invalid env var RUST_LOG")?;
-    anyhow::ensure!(
-        proxy_mtls::install_provider(config.tls),
-        "a crypto provider is already installed"
-    );
+    anyhow::ensure!(proxy_mtls::install_provider(config.tls), "a crypto provider is already installed");
     for (name, missing) in &config.not_yet {
         tracing::warn!("{name} is set, and has no effect: {missing}");
     }
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        node = config.node.name,
-        "starting"
-    );
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = config.node.name, "starting");
     proxy::run(config, log).context("cannot start")
 }

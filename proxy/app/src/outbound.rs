@@ -24,12 +24,19 @@ use crate::pod::Pod;
 /// Serves one captured connection and records how it ended, once.
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
     let mut conn = Conn::accepted(&pod, Reporter::Source, peer);
-    let result = Box::pin(drive(&pod, &mut conn, Captured::new(client), peer)).await;
+    let mut client = Captured::new(client);
+    let result = Box::pin(drive(&pod, &mut conn, &mut client, peer)).await;
     conn.close(result);
+    client.refuse().await;
 }
 
-async fn drive(pod: &Arc<Pod>, conn: &mut Conn, client: Captured, peer: SocketAddr) -> Result<(), ConnError> {
-    let destination = original_destination(client.socket()).ok_or(ConnError::Captured)?;
+async fn drive(
+    pod: &Arc<Pod>,
+    conn: &mut Conn,
+    client: &mut Captured,
+    peer: SocketAddr,
+) -> Result<(), ConnError> {
+    let destination = client.socket().and_then(original_destination).ok_or(ConnError::Captured)?;
     let flow = Flow::new(peer, destination);
     conn.captured(flow);
     if destination.ip().is_loopback() && guard::is_ours(destination.port()) {
@@ -38,10 +45,7 @@ async fn drive(pod: &Arc<Pod>, conn: &mut Conn, client: Captured, peer: SocketAd
     let source = pod.node.live.local_workload(&pod.info).await?;
     conn.facts.source = Party::Workload(Arc::clone(&source));
     let pick = draw();
-    let route = pod
-        .node
-        .live
-        .decide(|world| decide::route(world, &source, flow, pick));
+    let route = pod.node.live.decide(|world| decide::route(world, &source, flow, pick));
     let route = route.await.ok_or(ConnError::Lookups)??;
     routed(conn, &source, &route);
     conn.opened();
@@ -52,14 +56,13 @@ async fn drive(pod: &Arc<Pod>, conn: &mut Conn, client: Captured, peer: SocketAd
     };
     let ended = match &route.kind {
         RouteKind::Passthrough | RouteKind::Plain => {
-            let upstream = dial(&pod.netns, &pod.node.sockets, route.next_hop, None)
-                .await
-                .map_err(ConnError::Dial)?;
-            relay_tcp(client.release(), upstream, &meter, cut, &limits).await
+            let upstream =
+                dial(&pod.netns, &pod.node.sockets, route.next_hop, None).await.map_err(ConnError::Dial)?;
+            relay_tcp(client.release()?, upstream, &meter, cut, &limits).await
         }
         RouteKind::Tunnel { authority, expected } => {
             let tunnel = open(pod, &source, flow, &route, authority, expected).await?;
-            tunnel.relay(client.release(), &meter, cut, &limits).await
+            tunnel.relay(client.release()?, &meter, cut, &limits).await
         }
     };
     crate::captured::settle(ended)
@@ -93,10 +96,7 @@ async fn open(
         expected: expected.to_vec(),
         next_hop: route.next_hop,
         source_ip: flow.source.ip(),
-        workload_uid: route
-            .destination
-            .as_ref()
-            .map(|workload| Str::clone(&workload.uid)),
+        workload_uid: route.destination.as_ref().map(|workload| Str::clone(&workload.uid)),
     };
     let head = ConnectHead {
         authority: authority.clone(),
@@ -111,23 +111,15 @@ async fn open(
 /// Dials the next hop's tunnel port under the source's identity.
 async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<(ClientStream, Identity), HopError> {
     let node = &pod.node;
-    let credentials = node
-        .certificates
-        .credentials(&key.source)
-        .await
-        .map_err(HopError::Identity)?;
-    let socket = dial(&pod.netns, &node.sockets, key.next_hop, None)
-        .await
-        .map_err(|error| match error {
-            timed_out @ DialError::TimedOut { .. } => HopError::TimedOut {
-                port: key.next_hop.port(),
-                source: timed_out,
-            },
-            error @ (DialError::Socket { .. } | DialError::Connect { .. }) => HopError::Connect(error),
-        })?;
-    let connected = proxy_mtls::connect(socket, &credentials, &key.expected, &node.tls)
-        .await
-        .map_err(HopError::Tls)?;
+    let credentials = node.certificates.credentials(&key.source).await.map_err(HopError::Identity)?;
+    let socket = dial(&pod.netns, &node.sockets, key.next_hop, None).await.map_err(|error| match error {
+        timed_out @ DialError::TimedOut { .. } => {
+            HopError::TimedOut { port: key.next_hop.port(), source: timed_out }
+        }
+        error @ (DialError::Socket { .. } | DialError::Connect { .. }) => HopError::Connect(error),
+    })?;
+    let connected =
+        proxy_mtls::connect(socket, &credentials, &key.expected, &node.tls).await.map_err(HopError::Tls)?;
     Ok((connected.stream, connected.peer))
 }
 

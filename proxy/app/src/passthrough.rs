@@ -19,18 +19,20 @@ use crate::policy;
 /// Serves one captured plaintext connection and records how it ended, once.
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr, transparent: bool) {
     let mut conn = Conn::accepted(&pod, Reporter::Destination, peer);
-    let result = Box::pin(drive(&pod, &mut conn, Captured::new(client), peer, transparent)).await;
+    let mut client = Captured::new(client);
+    let result = Box::pin(drive(&pod, &mut conn, &mut client, peer, transparent)).await;
     conn.close(result);
+    client.refuse().await;
 }
 
 async fn drive(
     pod: &Arc<Pod>,
     conn: &mut Conn,
-    client: Captured,
+    client: &mut Captured,
     peer: SocketAddr,
     transparent: bool,
 ) -> Result<(), ConnError> {
-    let destination = original_destination(client.socket()).ok_or(ConnError::Captured)?;
+    let destination = client.socket().and_then(original_destination).ok_or(ConnError::Captured)?;
     let flow = Flow::new(peer, destination);
     conn.captured(flow);
     let local = pod.node.live.local_workload(&pod.info).await?;
@@ -44,18 +46,12 @@ async fn drive(
     };
     conn.facts.service = admission.service;
     conn.opened();
-    let asked = Connection {
-        source: flow.source,
-        identity: None,
-        target: admission.target,
-    };
+    let asked = Connection { source: flow.source, identity: None, target: admission.target };
     let watched = policy::ask(pod, &local, &asked).map_err(ConnError::Denied)?;
     let source = transparent.then_some(flow.source.ip());
     let target = watched.permit.target();
-    let application = dial(&pod.netns, &pod.node.sockets, target, source)
-        .await
-        .map_err(ConnError::Dial)?;
+    let application = dial(&pod.netns, &pod.node.sockets, target, source).await.map_err(ConnError::Dial)?;
     let meter = conn.meter();
     let cut = watched.until_refused(pod);
-    settle(relay_tcp(client.release(), application, &meter, cut, &pod.node.relay).await)
+    settle(relay_tcp(client.release()?, application, &meter, cut, &pod.node.relay).await)
 }

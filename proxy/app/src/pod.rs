@@ -98,11 +98,8 @@ impl Pod {
     /// One of them cannot be bound; none is left behind.
     pub(crate) fn start(info: PodInfo, netns: Netns, node: &Arc<Node>) -> Result<Arc<Self>, ListenError> {
         let bind = |port| listen(&netns, &node.sockets, port);
-        let (tunnels, plain, captured) = (
-            bind(guard::HBONE)?,
-            bind(guard::PASSTHROUGH)?,
-            bind(guard::OUTBOUND)?,
-        );
+        let (tunnels, plain, captured) =
+            (bind(guard::HBONE)?, bind(guard::PASSTHROUGH)?, bind(guard::OUTBOUND)?);
         let pod = Arc::new(Self {
             info,
             netns,
@@ -114,15 +111,9 @@ impl Pod {
             tasks: TaskTracker::new(),
             open: Open::default(),
         });
-        pod.serve(tunnels, |pod, transparent, stream, peer| {
-            inbound::serve(pod, stream, peer, transparent)
-        });
-        pod.serve(plain, |pod, transparent, stream, peer| {
-            passthrough::serve(pod, stream, peer, transparent)
-        });
-        pod.serve(captured, |pod, _, stream, peer| {
-            outbound::serve(pod, stream, peer)
-        });
+        pod.serve(tunnels, |pod, transparent, stream, peer| inbound::serve(pod, stream, peer, transparent));
+        pod.serve(plain, |pod, transparent, stream, peer| passthrough::serve(pod, stream, peer, transparent));
+        pod.serve(captured, |pod, _, stream, peer| outbound::serve(pod, stream, peer));
         Ok(pod)
     }
 
@@ -135,12 +126,7 @@ impl Pod {
         let pod = Arc::clone(self);
         let connection = move |stream, peer| serve(Arc::clone(&pod), transparent, stream, peer);
         // The loop itself is not tracked: it ends with `closing`, and what it accepted is what one waits for.
-        tokio::spawn(accept(
-            socket,
-            self.closing.clone(),
-            self.tasks.clone(),
-            connection,
-        ));
+        tokio::spawn(accept(socket, self.closing.clone(), self.tasks.clone(), connection));
     }
 
     /// No new connections; the open ones go on.

@@ -27,19 +27,13 @@ pub(crate) fn ask(pod: &Pod, local: &Workload, connection: &Connection) -> Resul
     let changes = live.policy_changes();
     let verdict = authorize(&live.now_known(), local, connection, live.moment());
     tell(pod, connection, &verdict);
-    Ok(Watched {
-        permit: verdict?,
-        changes,
-    })
+    Ok(Watched { permit: verdict?, changes })
 }
 
 impl Watched {
     /// Resolves when the connection has to end: policy refuses it now, or the pod's proxy ends.
     pub(crate) async fn until_refused(self, pod: &Pod) -> ConnError {
-        let Self {
-            mut permit,
-            mut changes,
-        } = self;
+        let Self { mut permit, mut changes } = self;
         let live = &pod.node.live;
         loop {
             tokio::select! {

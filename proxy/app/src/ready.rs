@@ -40,10 +40,7 @@ impl Ready {
             return text(StatusCode::OK, "ready\n");
         }
         let names: Vec<_> = pending.iter().copied().collect();
-        text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("not ready, pending: {}\n", names.join(", ")),
-        )
+        text(StatusCode::INTERNAL_SERVER_ERROR, format!("not ready, pending: {}\n", names.join(", ")))
     }
 }
 

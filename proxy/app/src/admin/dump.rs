@@ -57,70 +57,59 @@ impl Object {
 
 pub(super) fn workload(w: &Workload) -> Value {
     let mut out = Object::new();
-    out.put(
-        "workloadIps",
-        w.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    )
-    .some("waypoint", w.waypoint.as_ref(), gateway)
-    .some("networkGateway", w.network_gateway.as_ref(), gateway)
-    .put(
-        "protocol",
-        match w.protocol {
-            Protocol::Tcp => "TCP",
-            Protocol::Hbone => "HBONE",
-        },
-    )
-    .put(
-        "networkMode",
-        match w.network_mode {
-            NetworkMode::Standard => "Standard",
-            NetworkMode::HostNetwork => "HostNetwork",
-        },
-    )
-    .text("uid", &w.uid)
-    .text("name", &w.name)
-    .text("namespace", &w.namespace)
-    .text("trustDomain", &w.trust_domain)
-    .text("serviceAccount", &w.service_account)
-    .text("network", &w.network)
-    .text("workloadName", &w.workload_name)
-    .put(
-        "workloadType",
-        match w.workload_type {
-            WorkloadType::Deployment => "deployment",
-            WorkloadType::CronJob => "cronjob",
-            WorkloadType::Pod => "pod",
-            WorkloadType::Job => "job",
-        },
-    )
-    .text("canonicalName", &w.canonical_name)
-    .text("canonicalRevision", &w.canonical_revision)
-    .text("hostname", &w.hostname)
-    .text("node", &w.node);
+    out.put("workloadIps", w.addresses.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .some("waypoint", w.waypoint.as_ref(), gateway)
+        .some("networkGateway", w.network_gateway.as_ref(), gateway)
+        .put(
+            "protocol",
+            match w.protocol {
+                Protocol::Tcp => "TCP",
+                Protocol::Hbone => "HBONE",
+            },
+        )
+        .put(
+            "networkMode",
+            match w.network_mode {
+                NetworkMode::Standard => "Standard",
+                NetworkMode::HostNetwork => "HostNetwork",
+            },
+        )
+        .text("uid", &w.uid)
+        .text("name", &w.name)
+        .text("namespace", &w.namespace)
+        .text("trustDomain", &w.trust_domain)
+        .text("serviceAccount", &w.service_account)
+        .text("network", &w.network)
+        .text("workloadName", &w.workload_name)
+        .put(
+            "workloadType",
+            match w.workload_type {
+                WorkloadType::Deployment => "deployment",
+                WorkloadType::CronJob => "cronjob",
+                WorkloadType::Pod => "pod",
+                WorkloadType::Job => "job",
+            },
+        )
+        .text("canonicalName", &w.canonical_name)
+        .text("canonicalRevision", &w.canonical_revision)
+        .text("hostname", &w.hostname)
+        .text("node", &w.node);
     if w.native_tunnel {
         out.put("nativeTunnel", true);
     }
     out.some("applicationTunnel", w.application_tunnel, application_tunnel)
-        .list("authorizationPolicies", &w.authorization_policies, |key| {
-            (&**key).into()
-        })
+        .list("authorizationPolicies", &w.authorization_policies, |key| (&**key).into())
         .put("status", health(w.health))
         .text("clusterId", &w.cluster_id);
     let place = &w.locality;
     if !(place.region.is_empty() && place.zone.is_empty() && place.subzone.is_empty()) {
         let mut locality = Object::new();
-        locality
-            .text("region", &place.region)
-            .text("zone", &place.zone)
-            .text("subzone", &place.subzone);
+        locality.text("region", &place.region).text("zone", &place.zone).text("subzone", &place.subzone);
         out.put("locality", locality.done());
     }
-    out.put(
-        "services",
-        w.services.keys().map(ToString::to_string).collect::<Vec<_>>(),
-    )
-    .put("capacity", w.capacity)
-    .done()
+    out.put("services", w.services.keys().map(ToString::to_string).collect::<Vec<_>>())
+        .put("capacity", w.capacity)
+        .done()
 }
 
 pub(super) fn service<'a>(s: &Service, endpoints: impl Iterator<Item = &'a Endpoint>) -> Value {
@@ -138,16 +127,10 @@ pub(super) fn service<'a>(s: &Service, endpoints: impl Iterator<Item = &'a Endpo
         .put("namespace", &**s.namespace())
         .put("hostname", &**s.hostname())
         .put("vips", s.vips.iter().map(ToString::to_string).collect::<Vec<_>>())
-        .list(
-            "cidrVips",
-            &s.cidr_vips,
-            |vip| json!({"network": &*vip.network, "cidr": vip.cidr.to_string()}),
-        )
+        .list("cidrVips", &s.cidr_vips, |vip| json!({"network": &*vip.network, "cidr": vip.cidr.to_string()}))
         .put("ports", ports(&s.ports))
         .put("endpoints", shown.done())
-        .list("subjectAltNames", &s.subject_alt_names, |identity| {
-            identity.to_string().into()
-        })
+        .list("subjectAltNames", &s.subject_alt_names, |identity| identity.to_string().into())
         .some("waypoint", s.waypoint.as_ref(), gateway)
         .list(
             "weightedWaypoints",
@@ -191,12 +174,7 @@ pub(super) fn policy(p: &Policy) -> Value {
     let rules: Vec<Vec<Vec<Value>>> = match &p.rules {
         Rules::Any(rules) => rules
             .iter()
-            .map(|rule| {
-                rule.clauses
-                    .iter()
-                    .map(|c| c.matches.iter().map(one_match).collect())
-                    .collect()
-            })
+            .map(|rule| rule.clauses.iter().map(|c| c.matches.iter().map(one_match).collect()).collect())
             .collect(),
         Rules::Unreadable => Vec::new(),
     };
@@ -228,45 +206,22 @@ pub(super) fn policy(p: &Policy) -> Value {
 
 fn one_match(m: &Match) -> Value {
     let mut out = Object::new();
-    pair(
-        &mut out,
-        ["namespaces", "notNamespaces"],
-        &m.namespaces,
-        string_match,
-    );
+    pair(&mut out, ["namespaces", "notNamespaces"], &m.namespaces, string_match);
     pair(
         &mut out,
         ["serviceAccounts", "notServiceAccounts"],
         &m.service_accounts,
         |account| json!({"namespace": &*account.namespace, "serviceAccount": &*account.service_account}),
     );
-    pair(
-        &mut out,
-        ["principals", "notPrincipals"],
-        &m.principals,
-        string_match,
-    );
-    pair(&mut out, ["sourceIps", "notSourceIps"], &m.source_ips, |net| {
-        net.to_string().into()
-    });
-    pair(
-        &mut out,
-        ["destinationIps", "notDestinationIps"],
-        &m.destination_ips,
-        |net| net.to_string().into(),
-    );
-    pair(
-        &mut out,
-        ["destinationPorts", "notDestinationPorts"],
-        &m.destination_ports,
-        |port| (*port).into(),
-    );
+    pair(&mut out, ["principals", "notPrincipals"], &m.principals, string_match);
+    pair(&mut out, ["sourceIps", "notSourceIps"], &m.source_ips, |net| net.to_string().into());
+    pair(&mut out, ["destinationIps", "notDestinationIps"], &m.destination_ips, |net| net.to_string().into());
+    pair(&mut out, ["destinationPorts", "notDestinationPorts"], &m.destination_ports, |port| (*port).into());
     out.done()
 }
 
 fn pair<T>(out: &mut Object, [is, is_not]: [&str; 2], attribute: &Attribute<T>, show: impl Fn(&T) -> Value) {
-    out.list(is, &attribute.is, &show)
-        .list(is_not, &attribute.is_not, &show);
+    out.list(is, &attribute.is, &show).list(is_not, &attribute.is_not, &show);
 }
 
 fn string_match(m: &StringMatch) -> Value {
@@ -328,10 +283,7 @@ fn application_tunnel(t: ApplicationTunnel) -> Value {
 }
 
 fn ports(map: &PortMap) -> Value {
-    map.iter()
-        .map(|(from, to)| (from.to_string(), Value::from(*to)))
-        .collect::<Map<_, _>>()
-        .into()
+    map.iter().map(|(from, to)| (from.to_string(), Value::from(*to))).collect::<Map<_, _>>().into()
 }
 
 const fn health(h: Health) -> &'static str {
@@ -364,12 +316,7 @@ const fn locale(l: Locale) -> &'static str {
 /// One pod of this node and its open connections.
 pub(super) fn pod(entry: &Entry) -> Value {
     let open = entry.pod.as_ref().map(|pod| pod.open.list()).unwrap_or_default();
-    let side = |outbound| {
-        open.iter()
-            .filter(|c| c.outbound == outbound)
-            .map(connection)
-            .collect::<Vec<_>>()
-    };
+    let side = |outbound| open.iter().filter(|c| c.outbound == outbound).map(connection).collect::<Vec<_>>();
     json!({
         "state": if entry.pod.is_some() { "Up" } else { "Pending" },
         "connections": {"inbound": side(false), "outbound": side(true)},

@@ -50,19 +50,14 @@ impl Admin {
     fn logging(&self, query: &str) -> Answer {
         let mut level = String::new();
         let mut reset = false;
-        for (key, value) in query
-            .split('&')
-            .filter(|p| !p.is_empty())
-            .map(|p| p.split_once('=').unwrap_or((p, "")))
+        for (key, value) in
+            query.split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, "")))
         {
             match key {
                 "level" => level = percent_decoded(value),
                 "reset" => reset = true,
                 _ => {
-                    return text(
-                        StatusCode::BAD_REQUEST,
-                        format!("unknown parameter {key:?}\n{USAGE}"),
-                    );
+                    return text(StatusCode::BAD_REQUEST, format!("unknown parameter {key:?}\n{USAGE}"));
                 }
             }
         }
@@ -71,19 +66,15 @@ impl Admin {
         {
             return text(StatusCode::BAD_REQUEST, format!("{error}\n{USAGE}"));
         }
-        text(
-            StatusCode::OK,
-            format!("current log level is {}\n", self.log.current()),
-        )
+        text(StatusCode::OK, format!("current log level is {}\n", self.log.current()))
     }
 
     fn config_dump(&self) -> Answer {
         match serde_json::to_vec_pretty(&self.dump()) {
             Ok(body) => typed(StatusCode::OK, "application/json", body),
-            Err(error) => text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("the dump does not encode: {error}\n"),
-            ),
+            Err(error) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("the dump does not encode: {error}\n"))
+            }
         }
     }
 
@@ -97,12 +88,8 @@ impl Admin {
         policies.sort_by(|a, b| a.key.cmp(&b.key));
         let mut certificates = self.node.certificates.dump();
         certificates.sort_by(|a, b| a.identity.cmp(&b.identity));
-        let state: Map<String, Value> = self
-            .workloads
-            .list()
-            .iter()
-            .map(|(uid, entry)| (uid.to_string(), dump::pod(entry)))
-            .collect();
+        let state: Map<String, Value> =
+            self.workloads.list().iter().map(|(uid, entry)| (uid.to_string(), dump::pod(entry))).collect();
         json!({
             "workloads": workloads.into_iter().map(|w| dump::workload(w)).collect::<Vec<_>>(),
             "services": services.into_iter().map(|s| dump::service(s, world.endpoints(&s.key))).collect::<Vec<_>>(),
@@ -123,11 +110,8 @@ fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         let mut ahead = bytes.clone();
-        let hex = |byte: Option<u8>| {
-            char::from(byte?)
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
+        let hex =
+            |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         match (byte, hex(ahead.next()), hex(ahead.next())) {
             (b'%', Some(high), Some(low)) => {
                 out.push(high * 16 + low);

@@ -76,14 +76,8 @@ fn a_workload_is_dumped_as_istioctl_reads_it() {
 
 #[test]
 fn a_policy_is_dumped_as_three_levels_of_lists() {
-    let principals = Attribute {
-        is: vec![StringMatch::Exact("td/ns/a/sa/b".into())],
-        is_not: vec![],
-    };
-    let matched = Match {
-        principals,
-        ..Match::default()
-    };
+    let principals = Attribute { is: vec![StringMatch::Exact("td/ns/a/sa/b".into())], is_not: vec![] };
+    let matched = Match { principals, ..Match::default() };
     let policy = Policy {
         key: "ns/p".into(),
         name: "p".into(),
@@ -91,11 +85,7 @@ fn a_policy_is_dumped_as_three_levels_of_lists() {
         scope: Scope::WorkloadSelector,
         action: Action::Deny,
         dry_run: false,
-        rules: Rules::Any(vec![Rule {
-            clauses: vec![Clause {
-                matches: vec![matched],
-            }],
-        }]),
+        rules: Rules::Any(vec![Rule { clauses: vec![Clause { matches: vec![matched] }] }]),
     };
     assert_eq!(
         dump::policy(&policy),
@@ -112,13 +102,9 @@ fn a_policy_is_dumped_as_three_levels_of_lists() {
 
 #[test]
 fn a_query_value_is_decoded_and_a_bad_escape_stays() {
-    for (given, want) in [
-        ("debug", "debug"),
-        ("a%3Ddebug%2Cb", "a=debug,b"),
-        ("100%", "100%"),
-        ("%zz", "%zz"),
-        ("%4", "%4"),
-    ] {
+    for (given, want) in
+        [("debug", "debug"), ("a%3Ddebug%2Cb", "a=debug,b"), ("100%", "100%"), ("%zz", "%zz"), ("%4", "%4")]
+    {
         assert_eq!(percent_decoded(given), want);
     }
 }

@@ -33,15 +33,9 @@ pub(super) fn xds(
     node: &NodeConfig,
     tls: TlsPolicy,
 ) -> Option<XdsConfig> {
-    let default = mesh
-        .discovery_address
-        .clone()
-        .unwrap_or_else(|| default_address(reader));
+    let default = mesh.discovery_address.clone().unwrap_or_else(|| default_address(reader));
     let endpoint = endpoint(reader, &XDS, &default, node, tls)?;
-    Some(XdsConfig {
-        endpoint,
-        node: identity_of_node(reader, mesh),
-    })
+    Some(XdsConfig { endpoint, node: identity_of_node(reader, mesh) })
 }
 
 pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> CaConfig {
@@ -52,14 +46,9 @@ pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> 
             why: "self-made certificates are not offered; run adit-control as the CA instead",
         });
     }
-    let ttl = reader
-        .duration("SECRET_TTL")
-        .unwrap_or(Duration::from_secs(86_400));
+    let ttl = reader.duration("SECRET_TTL").unwrap_or(Duration::from_secs(86_400));
     if ttl < Duration::from_secs(60) {
-        reader.refuse(ConfigError::Unsupported {
-            name: "SECRET_TTL",
-            why: "must be at least 60s",
-        });
+        reader.refuse(ConfigError::Unsupported { name: "SECRET_TTL", why: "must be at least 60s" });
     }
     let endpoint = endpoint(reader, &CA, &default, node, tls).unwrap_or_else(|| {
         reader.refuse(ConfigError::Unsupported {
@@ -108,11 +97,7 @@ fn endpoint(
     let uri = match parse_uri(&address) {
         Ok(uri) => uri,
         Err(why) => {
-            reader.refuse(ConfigError::Variable {
-                name: names.address,
-                value: address,
-                why,
-            });
+            reader.refuse(ConfigError::Variable { name: names.address, value: address, why });
             return None;
         }
     };
@@ -141,14 +126,8 @@ fn default_address(reader: &Reader<'_>) -> String {
 
 /// A URI without a scheme is https.
 fn parse_uri(text: &str) -> Result<http::Uri, String> {
-    let full = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
-    };
-    let uri: http::Uri = full
-        .parse()
-        .map_err(|e| format!("want host:port or a URI: {e}"))?;
+    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let uri: http::Uri = full.parse().map_err(|e| format!("want host:port or a URI: {e}"))?;
     match (uri.scheme_str(), uri.host()) {
         (Some("https" | "http"), Some(_)) => Ok(uri),
         _ => Err("want host:port or an https URI".to_owned()),
@@ -190,10 +169,8 @@ fn unreachable_endpoint(node: &NodeConfig) -> Endpoint {
 }
 
 fn identity_of_node(reader: &Reader<'_>, mesh: &ProxyConfig) -> Node {
-    let mut metadata: BTreeMap<String, serde_json::Value> = mesh
-        .metadata()
-        .map(|(k, v)| (k, serde_json::Value::String(v)))
-        .collect();
+    let mut metadata: BTreeMap<String, serde_json::Value> =
+        mesh.metadata().map(|(k, v)| (k, serde_json::Value::String(v))).collect();
     for (key, value) in reader.with_prefix("ISTIO_META_") {
         metadata.insert(key, serde_json::Value::String(value));
     }

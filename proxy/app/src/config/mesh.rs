@@ -31,10 +31,8 @@ impl ProxyConfig {
             Ok(text) => match serde_saphyr::from_str::<MeshConfig>(&text) {
                 Ok(mesh) => mesh.default_config,
                 Err(error) => {
-                    reader.refuse(ConfigError::MeshFile {
-                        path: mesh_file.to_owned(),
-                        why: error.to_string(),
-                    });
+                    reader
+                        .refuse(ConfigError::MeshFile { path: mesh_file.to_owned(), why: error.to_string() });
                     Self::default()
                 }
             },

@@ -217,9 +217,7 @@ impl Config {
             sockets: runtime::sockets(&mut reader, ipv6),
             tunnel: runtime::tunnel(&mut reader),
             inpod: InpodConfig {
-                socket: reader
-                    .text_or("INPOD_UDS", cni_plugin_wire::paths::DEFAULT_ZDS_SOCKET)
-                    .into(),
+                socket: reader.text_or("INPOD_UDS", cni_plugin_wire::paths::DEFAULT_ZDS_SOCKET).into(),
             },
             ports: PortConfig {
                 admin: mesh.proxy_admin_port.unwrap_or(15_000),
@@ -238,11 +236,7 @@ impl Config {
             node,
         };
         let errors = reader.into_errors();
-        if errors.is_empty() {
-            Ok(config)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
     }
 }
 

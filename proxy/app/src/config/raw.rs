@@ -20,10 +20,7 @@ pub trait Vars {
 pub struct ProcessVars;
 
 impl Vars for ProcessVars {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn get(&self, key: &str) -> Option<String> {
         std::env::var(key).ok()
     }
@@ -47,10 +44,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(vars: &'a dyn Vars) -> Self {
-        Self {
-            vars,
-            errors: Vec::new(),
-        }
+        Self { vars, errors: Vec::new() }
     }
 
     pub(super) fn into_errors(self) -> Vec<ConfigError> {
@@ -81,9 +75,7 @@ impl<'a> Reader<'a> {
 
     /// Exactly `true` or `false`, or not set.
     pub(super) fn optional_flag(&mut self, key: &'static str) -> Option<bool> {
-        self.parse_with(key, |value| {
-            value.parse::<bool>().map_err(|_| "want true or false".to_owned())
-        })
+        self.parse_with(key, |value| value.parse::<bool>().map_err(|_| "want true or false".to_owned()))
     }
 
     pub(super) fn number<T>(&mut self, key: &'static str) -> Option<T>
@@ -91,11 +83,7 @@ impl<'a> Reader<'a> {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.parse_with(key, |value| {
-            value
-                .parse::<T>()
-                .map_err(|e| format!("want a whole number: {e}"))
-        })
+        self.parse_with(key, |value| value.parse::<T>().map_err(|e| format!("want a whole number: {e}")))
     }
 
     pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
@@ -112,11 +100,7 @@ impl<'a> Reader<'a> {
         match parse(&value) {
             Ok(parsed) => Some(parsed),
             Err(why) => {
-                self.errors.push(ConfigError::Variable {
-                    name: key,
-                    value,
-                    why,
-                });
+                self.errors.push(ConfigError::Variable { name: key, value, why });
                 None
             }
         }
@@ -142,10 +126,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         let (unit, after) = after.split_at(letters);
         let number: u64 = number.parse().map_err(|_| wanted())?;
         let part = unit_of(unit).ok_or_else(wanted)?;
-        let part = u32::try_from(number)
-            .ok()
-            .and_then(|n| part.checked_mul(n))
-            .ok_or_else(wanted)?;
+        let part = u32::try_from(number).ok().and_then(|n| part.checked_mul(n)).ok_or_else(wanted)?;
         total = total.checked_add(part).ok_or_else(wanted)?;
         rest = after;
     }
@@ -184,10 +165,7 @@ pub(super) fn parse_cpus(text: &str) -> Result<usize, String> {
             thousandths +=
                 usize::try_from(digit.to_digit(10).ok_or_else(wanted)?).map_err(|_| wanted())? * scale;
         }
-        whole
-            .checked_mul(1_000)
-            .and_then(|m| m.checked_add(thousandths))
-            .ok_or_else(wanted)?
+        whole.checked_mul(1_000).and_then(|m| m.checked_add(thousandths)).ok_or_else(wanted)?
     };
     Ok(millis.div_ceil(1_000))
 }

@@ -8,12 +8,8 @@ use super::{ConfigError, Keepalive, SocketConfig, TunnelConfig};
 
 pub(super) fn sockets(reader: &mut Reader<'_>, ipv6: bool) -> SocketConfig {
     let keepalive = Keepalive {
-        time: reader
-            .duration("KEEPALIVE_TIME")
-            .unwrap_or(Duration::from_secs(180)),
-        interval: reader
-            .duration("KEEPALIVE_INTERVAL")
-            .unwrap_or(Duration::from_secs(180)),
+        time: reader.duration("KEEPALIVE_TIME").unwrap_or(Duration::from_secs(180)),
+        interval: reader.duration("KEEPALIVE_INTERVAL").unwrap_or(Duration::from_secs(180)),
         retries: reader.number("KEEPALIVE_RETRIES").unwrap_or(9),
         user_timeout: reader.flag("USER_TIMEOUT_ENABLED", false),
     };
@@ -23,9 +19,7 @@ pub(super) fn sockets(reader: &mut Reader<'_>, ipv6: bool) -> SocketConfig {
         ipv6,
         reuse_port: reader.flag("INPOD_PORT_REUSE", true),
         keepalive: reader.flag("KEEPALIVE_ENABLED", true).then_some(keepalive),
-        connect_timeout: reader
-            .duration("ADIT_CONNECT_TIMEOUT")
-            .unwrap_or(Duration::from_secs(10)),
+        connect_timeout: reader.duration("ADIT_CONNECT_TIMEOUT").unwrap_or(Duration::from_secs(10)),
     }
 }
 
@@ -33,10 +27,8 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
     let frame_size = reader.number("HTTP2_FRAME_SIZE").unwrap_or(1 << 20);
     // RFC 9113 6.5.2: SETTINGS_MAX_FRAME_SIZE.
     if !(16_384..=16_777_215).contains(&frame_size) {
-        reader.refuse(ConfigError::Unsupported {
-            name: "HTTP2_FRAME_SIZE",
-            why: "must be 16384 to 16777215",
-        });
+        reader
+            .refuse(ConfigError::Unsupported { name: "HTTP2_FRAME_SIZE", why: "must be 16384 to 16777215" });
     }
     let pool_max_streams = reader.number("POOL_MAX_STREAMS_PER_CONNECTION").unwrap_or(100);
     if pool_max_streams == 0 {
@@ -50,16 +42,10 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
         connection_window: window(reader, "HTTP2_CONNECTION_WINDOW_SIZE", 16 << 20),
         frame_size,
         pool_max_streams,
-        pool_idle: reader
-            .duration("POOL_UNUSED_RELEASE_TIMEOUT")
-            .unwrap_or(Duration::from_secs(300)),
+        pool_idle: reader.duration("POOL_UNUSED_RELEASE_TIMEOUT").unwrap_or(Duration::from_secs(300)),
         response_baggage: reader.flag("ENABLE_RESPONSE_BAGGAGE", true),
-        handshake_timeout: reader
-            .duration("ADIT_TLS_HANDSHAKE_TIMEOUT")
-            .unwrap_or(Duration::from_secs(10)),
-        half_close_timeout: reader
-            .duration("ADIT_HALF_CLOSE_TIMEOUT")
-            .unwrap_or(Duration::from_secs(300)),
+        handshake_timeout: reader.duration("ADIT_TLS_HANDSHAKE_TIMEOUT").unwrap_or(Duration::from_secs(10)),
+        half_close_timeout: reader.duration("ADIT_HALF_CLOSE_TIMEOUT").unwrap_or(Duration::from_secs(300)),
         max_handshakes: reader.number("ADIT_MAX_HANDSHAKES_PER_POD").unwrap_or(1_024),
     }
 }
@@ -68,10 +54,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
 fn window(reader: &mut Reader<'_>, name: &'static str, default: u32) -> u32 {
     let size = reader.number(name).unwrap_or(default);
     if !(65_535..=2_147_483_647).contains(&size) {
-        reader.refuse(ConfigError::Unsupported {
-            name,
-            why: "must be 65535 to 2147483647",
-        });
+        reader.refuse(ConfigError::Unsupported { name, why: "must be 65535 to 2147483647" });
     }
     size
 }
@@ -79,31 +62,19 @@ fn window(reader: &mut Reader<'_>, name: &'static str, default: u32) -> u32 {
 /// The explicit deadline; else the grace period less what stopping takes; else 5 s.
 pub(super) fn drain_deadline(reader: &mut Reader<'_>) -> Duration {
     let explicit = reader.duration("CONNECTION_TERMINATION_DEADLINE");
-    let grace = reader.parse_with("TERMINATION_GRACE_PERIOD_SECONDS", |value| {
-        match value.parse::<u64>() {
-            Ok(0) => Err("must be at least 1: with 0 no connection can finish".to_owned()),
-            Ok(seconds) => Ok(seconds),
-            Err(error) => Err(format!("want whole seconds: {error}")),
-        }
+    let grace = reader.parse_with("TERMINATION_GRACE_PERIOD_SECONDS", |value| match value.parse::<u64>() {
+        Ok(0) => Err("must be at least 1: with 0 no connection can finish".to_owned()),
+        Ok(seconds) => Ok(seconds),
+        Err(error) => Err(format!("want whole seconds: {error}")),
     });
-    let from_grace = grace.map(|seconds| {
-        if seconds > 10 {
-            seconds - 5
-        } else {
-            (seconds - 1).max(1)
-        }
-    });
-    explicit
-        .or_else(|| from_grace.map(Duration::from_secs))
-        .unwrap_or(Duration::from_secs(5))
+    let from_grace = grace.map(|seconds| if seconds > 10 { seconds - 5 } else { (seconds - 1).max(1) });
+    explicit.or_else(|| from_grace.map(Duration::from_secs)).unwrap_or(Duration::from_secs(5))
 }
 
 /// Worker threads: as asked, else by the CPUs the container was given.
 pub(super) fn threads(reader: &mut Reader<'_>, concurrency: Option<u16>) -> usize {
     let limit = reader.parse_with("ZTUNNEL_RESOURCE_CPU_LIMIT", parse_cpus);
-    let request = reader
-        .parse_with("ZTUNNEL_RESOURCE_CPU_REQUEST", parse_cpus)
-        .unwrap_or(0);
+    let request = reader.parse_with("ZTUNNEL_RESOURCE_CPU_REQUEST", parse_cpus).unwrap_or(0);
     let override_cpus: Option<usize> = reader.parse_with("ZTUNNEL_CPU_LIMIT", parse_cpus);
     let detected = std::thread::available_parallelism().map_or(1, NonZero::get);
     let cpus = limit.or(override_cpus).filter(|n| *n > 0).unwrap_or(detected);
@@ -164,17 +135,9 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
             found.push((name, missing));
         }
     };
-    add(
-        socks5,
-        "UNSTABLE_ENABLE_SOCKS5",
-        "the SOCKS5 listener is not there yet",
-    );
+    add(socks5, "UNSTABLE_ENABLE_SOCKS5", "the SOCKS5 listener is not there yet");
     add(on_demand, "XDS_ON_DEMAND", "all addresses are subscribed to");
-    add(
-        set("CRL_PATH"),
-        "CRL_PATH",
-        "revocation lists are not checked yet",
-    );
+    add(set("CRL_PATH"), "CRL_PATH", "revocation lists are not checked yet");
     add(
         set("LOCAL_XDS_PATH"),
         "LOCAL_XDS_PATH",
@@ -185,15 +148,7 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
         "LOCAL_XDS",
         "static configuration is not read yet; adit-control serves a directory",
     );
-    add(
-        set("PREFERED_SERVICE_NAMESPACE"),
-        "PREFERED_SERVICE_NAMESPACE",
-        "the DNS listener is not there yet",
-    );
-    add(
-        set("ISTIO_META_DNS_PROXY_ADDR"),
-        "ISTIO_META_DNS_PROXY_ADDR",
-        "the DNS listener is not there yet",
-    );
+    add(set("PREFERED_SERVICE_NAMESPACE"), "PREFERED_SERVICE_NAMESPACE", "the DNS listener is not there yet");
+    add(set("ISTIO_META_DNS_PROXY_ADDR"), "ISTIO_META_DNS_PROXY_ADDR", "the DNS listener is not there yet");
     found
 }

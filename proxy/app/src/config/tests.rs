@@ -16,19 +16,12 @@ impl Vars for Table {
     }
 
     fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
-        self.0
-            .iter()
-            .filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_owned(), v.clone())))
-            .collect()
+        self.0.iter().filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_owned(), v.clone()))).collect()
     }
 }
 
 fn check(vars: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
-    Config::check(&Table(
-        vars.iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
-    ))
+    Config::check(&Table(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()))
 }
 
 #[track_caller]
@@ -71,15 +64,9 @@ fn every_variable_of_the_chart_is_understood() {
     assert_eq!(config.threads, 1);
     assert_eq!(config.node.network, "net");
     assert!(config.log.json);
-    assert_eq!(
-        config.not_yet.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        ["CRL_PATH"]
-    );
+    assert_eq!(config.not_yet.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["CRL_PATH"]);
     let xds = config.xds.expect("xDS is on");
-    assert_eq!(
-        xds.endpoint.uri.to_string(),
-        "https://istiod.istio-system.svc:15012/"
-    );
+    assert_eq!(xds.endpoint.uri.to_string(), "https://istiod.istio-system.svc:15012/");
     assert_eq!(xds.node.pod_name, "ztunnel-x");
 }
 
@@ -110,10 +97,7 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
     ] {
         refused(name, value);
     }
-    assert_eq!(
-        refused("IPV6_ENABLED", "yes"),
-        "invalid env var IPV6_ENABLED=yes (want true or false)"
-    );
+    assert_eq!(refused("IPV6_ENABLED", "yes"), "invalid env var IPV6_ENABLED=yes (want true or false)");
 }
 
 #[test]
@@ -134,13 +118,7 @@ fn the_drain_deadline_leaves_time_to_stop() {
         (&[("TERMINATION_GRACE_PERIOD_SECONDS", "30")][..], 25),
         (&[("TERMINATION_GRACE_PERIOD_SECONDS", "10")], 9),
         (&[("TERMINATION_GRACE_PERIOD_SECONDS", "1")], 1),
-        (
-            &[
-                ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
-                ("CONNECTION_TERMINATION_DEADLINE", "1m"),
-            ],
-            60,
-        ),
+        (&[("TERMINATION_GRACE_PERIOD_SECONDS", "30"), ("CONNECTION_TERMINATION_DEADLINE", "1m")], 60),
     ] {
         assert_eq!(good(vars).drain_deadline, Duration::from_secs(want), "{vars:?}");
     }
@@ -151,25 +129,13 @@ fn worker_threads_follow_what_the_container_was_given() {
     for (vars, want) in [
         (&[("ZTUNNEL_WORKER_THREADS", "3")][..], 3),
         (&[("ZTUNNEL_WORKER_THREADS", "0"), ("ZTUNNEL_CPU_LIMIT", "8")], 8),
-        (
-            &[("ZTUNNEL_WORKER_THREADS", "30%"), ("ZTUNNEL_CPU_LIMIT", "8")],
-            3,
-        ),
+        (&[("ZTUNNEL_WORKER_THREADS", "30%"), ("ZTUNNEL_CPU_LIMIT", "8")], 3),
         (&[("ZTUNNEL_RESOURCE_CPU_LIMIT", "1500m")], 2),
-        (
-            &[
-                ("ZTUNNEL_RESOURCE_CPU_LIMIT", "1"),
-                ("ZTUNNEL_RESOURCE_CPU_REQUEST", "3"),
-            ],
-            3,
-        ),
+        (&[("ZTUNNEL_RESOURCE_CPU_LIMIT", "1"), ("ZTUNNEL_RESOURCE_CPU_REQUEST", "3")], 3),
         (&[("ZTUNNEL_CPU_LIMIT", "16")], 4),
         (&[("ZTUNNEL_CPU_LIMIT", "2")], 2),
         (&[("PROXY_CONFIG", "concurrency: 5")], 5),
-        (
-            &[("PROXY_CONFIG", "concurrency: 0"), ("ZTUNNEL_CPU_LIMIT", "6")],
-            6,
-        ),
+        (&[("PROXY_CONFIG", "concurrency: 0"), ("ZTUNNEL_CPU_LIMIT", "6")], 6),
     ] {
         assert_eq!(good(vars).threads, want, "{vars:?}");
     }
@@ -177,10 +143,8 @@ fn worker_threads_follow_what_the_container_was_given() {
 
 #[test]
 fn proxy_config_needs_no_metadata_and_meta_keys_lose_their_prefix() {
-    let config = good(&[(
-        "PROXY_CONFIG",
-        "{discoveryAddress: 'd:1', proxyMetadata: {ISTIO_META_A: a, B: b}}",
-    )]);
+    let config =
+        good(&[("PROXY_CONFIG", "{discoveryAddress: 'd:1', proxyMetadata: {ISTIO_META_A: a, B: b}}")]);
     let xds = config.xds.expect("xDS is on");
     assert_eq!(xds.endpoint.uri.host(), Some("d"));
     assert_eq!(xds.node.metadata.get("A"), Some(&"a".into()));
@@ -190,18 +154,9 @@ fn proxy_config_needs_no_metadata_and_meta_keys_lose_their_prefix() {
 
 #[test]
 fn trust_is_a_file_the_system_or_pem_itself() {
-    let trust = |value: &str| {
-        good(&[("XDS_ROOT_CA", value)])
-            .xds
-            .expect("xDS is on")
-            .endpoint
-            .trust
-    };
+    let trust = |value: &str| good(&[("XDS_ROOT_CA", value)]).xds.expect("xDS is on").endpoint.trust;
     assert!(matches!(trust("SYSTEM"), TrustAnchor::System));
-    assert!(matches!(
-        trust("-----BEGIN CERTIFICATE-----"),
-        TrustAnchor::Pem(_)
-    ));
+    assert!(matches!(trust("-----BEGIN CERTIFICATE-----"), TrustAnchor::Pem(_)));
     assert!(matches!(trust("/etc/hostname"), TrustAnchor::File(_)));
     assert!(matches!(trust("/not/there/yet"), TrustAnchor::File(_)));
 }
@@ -216,11 +171,7 @@ fn a_token_is_a_file_or_the_token_itself() {
 
 #[test]
 fn headers_are_lower_cased() {
-    let headers = good(&[("XDS_HEADER_X-Mesh", "a")])
-        .xds
-        .expect("xDS is on")
-        .endpoint
-        .headers;
+    let headers = good(&[("XDS_HEADER_X-Mesh", "a")]).xds.expect("xDS is on").endpoint.headers;
     assert_eq!(headers, [("x-mesh".to_owned(), "a".to_owned())]);
 }
 
@@ -236,29 +187,14 @@ fn durations_are_sums_of_numbers_with_units() {
     ] {
         assert_eq!(parse_duration(text), Ok(Duration::from_millis(want)), "{text}");
     }
-    for text in [
-        "",
-        "s",
-        "5x",
-        "-1s",
-        "1.5.s",
-        "99999999999999999999s",
-        "4294967295w",
-    ] {
+    for text in ["", "s", "5x", "-1s", "1.5.s", "99999999999999999999s", "4294967295w"] {
         assert!(parse_duration(text).is_err(), "{text} is refused");
     }
 }
 
 #[test]
 fn cpu_quantities_round_up() {
-    for (text, want) in [
-        ("2", 2),
-        ("1.5", 2),
-        ("500m", 1),
-        ("1001m", 2),
-        ("0.25", 1),
-        ("1.", 1),
-    ] {
+    for (text, want) in [("2", 2), ("1.5", 2), ("500m", 1), ("1001m", 2), ("0.25", 1), ("1.", 1)] {
         assert_eq!(parse_cpus(text), Ok(want), "{text}");
     }
     for text in ["", "m", "x", "1.x", "-1"] {

@@ -77,12 +77,7 @@ impl Metrics {
         };
         let mut registry = Registry::default();
         let build: Family<BuildLabels, Gauge> = Family::default();
-        build
-            .get_or_create(&BuildLabels {
-                component: "ztunnel",
-                tag: tag.to_owned(),
-            })
-            .set(1);
+        build.get_or_create(&BuildLabels { component: "ztunnel", tag: tag.to_owned() }).set(1);
         let istio = registry.sub_registry_with_prefix("istio");
         istio.register("build", "Istio component build info", build);
         istio.register_collector(Box::new(TrafficCollector(traffic)));
@@ -124,12 +119,7 @@ impl Metrics {
 
     /// Counts an accepted socket for as long as the guard lives.
     pub(crate) fn socket(&self, reporter: traffic::Reporter) -> OpenSocket {
-        let gauge = self
-            .sockets_open
-            .get_or_create(&ReporterLabel {
-                reporter: reporter.as_str(),
-            })
-            .clone();
+        let gauge = self.sockets_open.get_or_create(&ReporterLabel { reporter: reporter.as_str() }).clone();
         gauge.inc();
         OpenSocket(gauge)
     }
@@ -147,11 +137,7 @@ impl Drop for OpenSocket {
 
 fn register_pods(registry: &mut Registry, pods: &PodMetrics) {
     let manager = registry.sub_registry_with_prefix("workload_manager");
-    manager.register(
-        "active_proxy_count",
-        "The number of pods with a proxy (unstable)",
-        pods.active.clone(),
-    );
+    manager.register("active_proxy_count", "The number of pods with a proxy (unstable)", pods.active.clone());
     manager.register(
         "pending_proxy_count",
         "The number of pods whose proxy could not start yet (unstable)",
@@ -182,31 +168,19 @@ impl Collector for Process {
             nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).map_or(0, |(s, _)| s);
         let runtime = self.data_plane.metrics();
         let gauges = [
-            (
-                "process_open_fds",
-                "Number of open file descriptors",
-                signed(open),
-            ),
+            ("process_open_fds", "Number of open file descriptors", signed(open)),
             (
                 "process_max_fds",
                 "Maximum number of open file descriptors",
                 i64::try_from(max).unwrap_or(i64::MAX),
             ),
-            (
-                "tokio_num_workers",
-                "Worker threads of the data plane",
-                signed(runtime.num_workers()),
-            ),
+            ("tokio_num_workers", "Worker threads of the data plane", signed(runtime.num_workers())),
             (
                 "tokio_global_queue_depth",
                 "Tasks waiting for any worker",
                 signed(runtime.global_queue_depth()),
             ),
-            (
-                "tokio_num_alive_tasks",
-                "Tasks of the data plane",
-                signed(runtime.num_alive_tasks()),
-            ),
+            ("tokio_num_alive_tasks", "Tasks of the data plane", signed(runtime.num_alive_tasks())),
         ];
         for (name, help, value) in gauges {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -8,12 +8,7 @@ use super::traffic::{Known, Reporter, Side, TrafficLabels};
 
 fn side(name: &str) -> Side {
     let name = Known::from(name.to_owned());
-    Side {
-        workload: name.clone(),
-        canonical_service: name.clone(),
-        app: name,
-        ..Side::default()
-    }
+    Side { workload: name.clone(), canonical_service: name.clone(), app: name, ..Side::default() }
 }
 
 fn labels(source: &str, response_flags: &'static str) -> TrafficLabels {
@@ -28,9 +23,7 @@ fn labels(source: &str, response_flags: &'static str) -> TrafficLabels {
 }
 
 fn metrics() -> (tokio::runtime::Runtime, Metrics) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let metrics = Metrics::new("1.2.3", runtime.handle().clone());
     (runtime, metrics)
 }
@@ -38,16 +31,10 @@ fn metrics() -> (tokio::runtime::Runtime, Metrics) {
 #[test]
 fn a_traffic_series_has_every_label_in_order_and_unknown_for_what_nobody_knows() {
     let (_runtime, metrics) = metrics();
-    metrics
-        .traffic
-        .series(labels("a", "-"))
-        .opened
-        .fetch_add(2, Ordering::Relaxed);
+    metrics.traffic.series(labels("a", "-")).opened.fetch_add(2, Ordering::Relaxed);
     let text = metrics.encode().expect("metrics encode");
-    let line = text
-        .lines()
-        .find(|l| l.starts_with("istio_tcp_connections_opened_total{"))
-        .expect("the series");
+    let line =
+        text.lines().find(|l| l.starts_with("istio_tcp_connections_opened_total{")).expect("the series");
     assert_eq!(
         line,
         "istio_tcp_connections_opened_total{reporter=\"destination\",source_workload=\"a\",\
@@ -62,20 +49,13 @@ fn a_traffic_series_has_every_label_in_order_and_unknown_for_what_nobody_knows()
          destination_region=\"unknown\",destination_zone=\"unknown\"} 2"
     );
     assert!(text.ends_with("# EOF\n"));
-    assert!(
-        text.contains("istio_build{component=\"ztunnel\",tag=\"1.2.3\"} 1"),
-        "{text}"
-    );
+    assert!(text.contains("istio_build{component=\"ztunnel\",tag=\"1.2.3\"} 1"), "{text}");
 }
 
 #[test]
 fn a_counter_that_never_counted_is_not_shown() {
     let (_runtime, metrics) = metrics();
-    metrics
-        .traffic
-        .series(labels("a", "DENY"))
-        .failed
-        .fetch_add(1, Ordering::Relaxed);
+    metrics.traffic.series(labels("a", "DENY")).failed.fetch_add(1, Ordering::Relaxed);
     let text = metrics.encode().expect("metrics encode");
     assert!(text.contains("istio_tcp_connections_failed_total{"), "{text}");
     assert!(!text.contains("istio_tcp_sent_bytes_total{"), "{text}");
@@ -84,21 +64,11 @@ fn a_counter_that_never_counted_is_not_shown() {
 #[test]
 fn the_unstable_metrics_say_so() {
     let (_runtime, metrics) = metrics();
-    metrics
-        .xds_messages
-        .get_or_create(&super::UrlLabel { url: "u".to_owned() })
-        .inc();
+    metrics.xds_messages.get_or_create(&super::UrlLabel { url: "u".to_owned() }).inc();
     let text = metrics.encode().expect("metrics encode");
-    for name in [
-        "istio_xds_message",
-        "workload_manager_active_proxy_count",
-        "istio_tcp_sockets_open",
-    ] {
+    for name in ["istio_xds_message", "workload_manager_active_proxy_count", "istio_tcp_sockets_open"] {
         let help = text.lines().find(|l| l.starts_with(&format!("# HELP {name} ")));
-        assert!(
-            help.is_none_or(|help| help.contains("unstable")),
-            "{name}: {help:?}"
-        );
+        assert!(help.is_none_or(|help| help.contains("unstable")), "{name}: {help:?}");
     }
     for name in [
         "process_open_fds ",
@@ -132,12 +102,7 @@ fn a_series_ends_some_sweeps_after_its_last_connection_when_its_workload_is_gone
     metrics.traffic.sweep(2, gone);
     let kept = metrics.traffic.series(labels("b", "-"));
     kept.opened.fetch_add(1, Ordering::Relaxed);
-    assert!(
-        metrics
-            .encode()
-            .expect("metrics encode")
-            .contains("source_workload=\"b\"")
-    );
+    assert!(metrics.encode().expect("metrics encode").contains("source_workload=\"b\""));
 }
 
 #[test]
@@ -145,18 +110,10 @@ fn open_sockets_are_counted_while_they_are_open() {
     let (_runtime, metrics) = metrics();
     let open = |metrics: &Metrics| {
         let text = metrics.encode().expect("metrics encode");
-        text.lines()
-            .find(|l| l.starts_with("istio_tcp_sockets_open{"))
-            .map(str::to_owned)
+        text.lines().find(|l| l.starts_with("istio_tcp_sockets_open{")).map(str::to_owned)
     };
     let socket = metrics.socket(Reporter::Source);
-    assert_eq!(
-        open(&metrics).as_deref(),
-        Some("istio_tcp_sockets_open{reporter=\"source\"} 1")
-    );
+    assert_eq!(open(&metrics).as_deref(), Some("istio_tcp_sockets_open{reporter=\"source\"} 1"));
     drop(socket);
-    assert_eq!(
-        open(&metrics).as_deref(),
-        Some("istio_tcp_sockets_open{reporter=\"source\"} 0")
-    );
+    assert_eq!(open(&metrics).as_deref(), Some("istio_tcp_sockets_open{reporter=\"source\"} 0"));
 }

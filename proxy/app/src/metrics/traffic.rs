@@ -128,10 +128,7 @@ impl EncodeLabelSet for &TrafficLabels {
         put("destination_cluster", &known(&d.cluster))?;
         put("request_protocol", &fixed("tcp"))?;
         put("response_flags", &fixed(self.response_flags))?;
-        put(
-            "connection_security_policy",
-            &fixed(if self.mutual_tls { "mutual_tls" } else { "unknown" }),
-        )?;
+        put("connection_security_policy", &fixed(if self.mutual_tls { "mutual_tls" } else { "unknown" }))?;
         put("source_region", &known(&s.region))?;
         put("source_zone", &known(&s.zone))?;
         put("destination_region", &known(&d.region))?;
@@ -175,8 +172,7 @@ impl Traffic {
 
     fn shard(&self, labels: &TrafficLabels) -> Option<&RwLock<HashMap<TrafficLabels, Arc<Series>>>> {
         let count = u64::try_from(self.shards.len()).ok()?;
-        self.shards
-            .get(usize::try_from(self.hasher.hash_one(labels) % count).ok()?)
+        self.shards.get(usize::try_from(self.hasher.hash_one(labels) % count).ok()?)
     }
 
     /// Drops every series that no connection holds, that was idle for `sweeps` calls, and that `gone` says has lost its
@@ -201,31 +197,11 @@ pub(super) struct TrafficCollector(pub(super) Arc<Traffic>);
 type Read = fn(&Series) -> &AtomicU64;
 
 const FAMILIES: [(&str, &str, Read); 5] = [
-    (
-        "tcp_connections_opened",
-        "The total number of TCP connections opened",
-        |s| &s.opened,
-    ),
-    (
-        "tcp_connections_closed",
-        "The total number of TCP connections closed",
-        |s| &s.closed,
-    ),
-    (
-        "tcp_received_bytes",
-        "The total number of bytes received from the client",
-        |s| &s.received,
-    ),
-    (
-        "tcp_sent_bytes",
-        "The total number of bytes sent to the client",
-        |s| &s.sent,
-    ),
-    (
-        "tcp_connections_failed",
-        "The total number of TCP connections that failed (unstable)",
-        |s| &s.failed,
-    ),
+    ("tcp_connections_opened", "The total number of TCP connections opened", |s| &s.opened),
+    ("tcp_connections_closed", "The total number of TCP connections closed", |s| &s.closed),
+    ("tcp_received_bytes", "The total number of bytes received from the client", |s| &s.received),
+    ("tcp_sent_bytes", "The total number of bytes sent to the client", |s| &s.sent),
+    ("tcp_connections_failed", "The total number of TCP connections that failed (unstable)", |s| &s.failed),
 ];
 
 impl Collector for TrafficCollector {
@@ -236,11 +212,7 @@ impl Collector for TrafficCollector {
             .shards
             .iter()
             .flat_map(|shard| {
-                shard
-                    .read()
-                    .iter()
-                    .map(|(l, s)| (l.clone(), Arc::clone(s)))
-                    .collect::<Vec<_>>()
+                shard.read().iter().map(|(l, s)| (l.clone(), Arc::clone(s))).collect::<Vec<_>>()
             })
             .collect();
         for (name, help, read) in FAMILIES {

@@ -53,21 +53,15 @@ pub(crate) async fn dial(
     source: Option<IpAddr>,
 ) -> Result<TcpStream, DialError> {
     let fail = |attempt| move |source| DialError::Socket { attempt, source };
-    let socket = netns
-        .run(|| open(config, to, source))
-        .map_err(fail("enter the network namespace"))??;
+    let socket = netns.run(|| open(config, to, source)).map_err(fail("enter the network namespace"))??;
     let connecting = TcpSocket::from_std_stream(socket.into()).connect(to);
     match timeout(config.connect_timeout, connecting).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => Err(DialError::TimedOut {
-            to,
-            after: config.connect_timeout,
-        }),
+        Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => {
+            Err(DialError::TimedOut { to, after: config.connect_timeout })
+        }
         Ok(Err(source)) => Err(DialError::Connect { to, source }),
-        Err(_) => Err(DialError::TimedOut {
-            to,
-            after: config.connect_timeout,
-        }),
+        Err(_) => Err(DialError::TimedOut { to, after: config.connect_timeout }),
     }
 }
 
@@ -76,9 +70,7 @@ fn open(config: &SocketConfig, to: SocketAddr, source: Option<IpAddr>) -> Result
     let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))
         .map_err(fail("create"))?;
-    socket
-        .set_mark(config.mark)
-        .map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    socket.set_mark(config.mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
     socket.set_tcp_nodelay(true).map_err(fail("set TCP_NODELAY"))?;
     if let Some(keepalive) = config.keepalive {
         set_keepalive(&socket, keepalive).map_err(fail("set TCP keepalive"))?;
@@ -88,10 +80,7 @@ fn open(config: &SocketConfig, to: SocketAddr, source: Option<IpAddr>) -> Result
         && let Err(error) = bind_as(&socket, source)
     {
         if config.original_source == Some(true) {
-            return Err(DialError::Socket {
-                attempt: "bind the client's address",
-                source: error,
-            });
+            return Err(DialError::Socket { attempt: "bind the client's address", source: error });
         }
         tracing::warn!("cannot keep source address {source}, the application sees the pod's own: {error}");
     }

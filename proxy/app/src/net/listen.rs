@@ -39,33 +39,18 @@ pub(crate) struct Listener {
 /// # Errors
 /// The namespace cannot be entered, the port cannot be bound, or a required option is refused.
 pub(crate) fn listen(netns: &Netns, config: &SocketConfig, port: u16) -> Result<Listener, ListenError> {
-    let fail = |attempt| {
-        move |source| ListenError {
-            port,
-            attempt,
-            source,
-        }
-    };
-    let (socket, transparent) = netns
-        .run(|| bind(config, port))
-        .map_err(fail("enter the network namespace"))??;
+    let fail = |attempt| move |source| ListenError { port, attempt, source };
+    let (socket, transparent) =
+        netns.run(|| bind(config, port)).map_err(fail("enter the network namespace"))??;
     let socket = TcpListener::from_std(socket.into()).map_err(fail("register with the runtime"))?;
     Ok(Listener { socket, transparent })
 }
 
 fn bind(config: &SocketConfig, port: u16) -> Result<(Socket, bool), ListenError> {
-    let fail = |attempt| {
-        move |source| ListenError {
-            port,
-            attempt,
-            source,
-        }
-    };
+    let fail = |attempt| move |source| ListenError { port, attempt, source };
     let (socket, address) = wildcard_socket(config.ipv6, port).map_err(fail("create a socket"))?;
     socket.set_nonblocking(true).map_err(fail("set non-blocking"))?;
-    socket
-        .set_mark(config.mark)
-        .map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    socket.set_mark(config.mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
     if config.reuse_port {
         socket.set_reuse_port(true).map_err(fail("set SO_REUSEPORT"))?;
     } else {
@@ -110,10 +95,7 @@ pub(super) fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> io::Result
         .with_retries(keepalive.retries);
     socket.set_tcp_keepalive(&params)?;
     if keepalive.user_timeout {
-        let total = keepalive
-            .interval
-            .saturating_mul(keepalive.retries)
-            .saturating_add(keepalive.time);
+        let total = keepalive.interval.saturating_mul(keepalive.retries).saturating_add(keepalive.time);
         socket.set_tcp_user_timeout(Some(total))?;
     }
     Ok(())

@@ -75,10 +75,7 @@ impl Netns {
 
 fn identify(namespace: &OwnedFd) -> io::Result<NetnsId> {
     let stat = rustix::fs::fstat(namespace)?;
-    Ok(NetnsId {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-    })
+    Ok(NetnsId { device: stat.st_dev, inode: stat.st_ino })
 }
 
 /// Brings the thread home, also when the work panicked.

@@ -14,15 +14,7 @@ pub(crate) fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
     let local = stream.local_addr().ok()?;
     let socket = SockRef::from(stream);
     // A dual-stack listener shows IPv4 as mapped addresses; its NAT entry is found by the family on the wire.
-    let redirected = if canonical(local).is_ipv4() {
-        socket.original_dst_v4()
-    } else {
-        socket.original_dst_v6()
-    };
-    Some(canonical(
-        redirected
-            .ok()
-            .and_then(|address| address.as_socket())
-            .unwrap_or(local),
-    ))
+    let redirected =
+        if canonical(local).is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    Some(canonical(redirected.ok().and_then(|address| address.as_socket()).unwrap_or(local)))
 }

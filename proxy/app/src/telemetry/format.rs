@@ -30,13 +30,7 @@ where
         event.record(&mut fields);
         let meta = event.metadata();
         write_time(&mut out)?;
-        write!(
-            out,
-            "\t{}\t{}\t{}",
-            level(*meta.level()),
-            scope(meta.target()),
-            fields.message
-        )?;
+        write!(out, "\t{}\t{}\t{}", level(*meta.level()), scope(meta.target()), fields.message)?;
         if !fields.rest.is_empty() {
             write!(out, "\t{}", fields.rest)?;
         }
@@ -132,8 +126,7 @@ impl Visit for JsonFields {
         if field.name() == "message" {
             let _ = write!(self.message, "{value:?}");
         } else {
-            self.rest
-                .insert(field.name().to_owned(), format!("{value:?}").into());
+            self.rest.insert(field.name().to_owned(), format!("{value:?}").into());
         }
     }
 

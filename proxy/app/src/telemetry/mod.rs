@@ -30,9 +30,7 @@ pub struct LogControl {
 
 impl std::fmt::Debug for LogControl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogControl")
-            .field("now", &self.now)
-            .finish_non_exhaustive()
+        f.debug_struct("LogControl").field("now", &self.now).finish_non_exhaustive()
     }
 }
 
@@ -67,28 +65,12 @@ fn subscriber<W>(
 where
     W: std::io::Write + Send + 'static,
 {
-    let start = if config.filter.is_empty() {
-        BASE.to_owned()
-    } else {
-        format!("{BASE},{}", config.filter)
-    };
+    let start = if config.filter.is_empty() { BASE.to_owned() } else { format!("{BASE},{}", config.filter) };
     let (filter, handle) = reload::Layer::new(parse(&start)?);
     let (writer, guard) = writer::spawn(out);
-    let layer = if config.json {
-        layer(format::Json, writer)
-    } else {
-        layer(format::Plain, writer)
-    };
-    let control = LogControl {
-        handle,
-        now: Arc::new(Mutex::new(start.clone())),
-        start: start.into(),
-    };
-    Ok((
-        tracing_subscriber::registry().with(layer.with_filter(filter)),
-        control,
-        guard,
-    ))
+    let layer = if config.json { layer(format::Json, writer) } else { layer(format::Plain, writer) };
+    let control = LogControl { handle, now: Arc::new(Mutex::new(start.clone())), start: start.into() };
+    Ok((tracing_subscriber::registry().with(layer.with_filter(filter)), control, guard))
 }
 
 fn layer<S, F>(format: F, writer: writer::LogWriter) -> Box<dyn Layer<S> + Send + Sync>
@@ -96,11 +78,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     F: for<'w> fmt::FormatEvent<S, fmt::format::DefaultFields> + Send + Sync + 'static,
 {
-    fmt::layer()
-        .with_ansi(false)
-        .event_format(format)
-        .with_writer(writer)
-        .boxed()
+    fmt::layer().with_ansi(false).event_format(format).with_writer(writer).boxed()
 }
 
 impl LogControl {
@@ -117,15 +95,9 @@ impl LogControl {
     pub fn change(&self, directives: &str, reset: bool) -> Result<(), LogError> {
         let mut now = self.now.lock();
         let base = if reset { self.start.as_ref() } else { now.as_str() };
-        let wanted = if directives.is_empty() {
-            base.to_owned()
-        } else {
-            format!("{base},{directives}")
-        };
+        let wanted = if directives.is_empty() { base.to_owned() } else { format!("{base},{directives}") };
         let filter = parse_known_levels(directives).and_then(|()| parse(&wanted))?;
-        self.handle
-            .reload(filter)
-            .map_err(|error| LogError::Gone(error.to_string()))?;
+        self.handle.reload(filter).map_err(|error| LogError::Gone(error.to_string()))?;
         *now = wanted;
         Ok(())
     }
@@ -133,9 +105,7 @@ impl LogControl {
 
 fn parse(directives: &str) -> Result<EnvFilter, LogError> {
     parse_known_levels(directives)?;
-    EnvFilter::builder()
-        .parse(directives)
-        .map_err(|_| LogError::Level(directives.to_owned()))
+    EnvFilter::builder().parse(directives).map_err(|_| LogError::Level(directives.to_owned()))
 }
 
 /// A bare word that is no level would silently be taken for a target.

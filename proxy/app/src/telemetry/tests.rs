@@ -23,11 +23,7 @@ impl Write for Sink {
 }
 
 fn lines(json: bool, filter: &str, log: impl FnOnce(&super::LogControl)) -> String {
-    let config = LogConfig {
-        filter: filter.to_owned(),
-        json,
-        policy_decisions: false,
-    };
+    let config = LogConfig { filter: filter.to_owned(), json, policy_decisions: false };
     let sink = Sink::default();
     let (subscriber, control, guard) = subscriber(&config, sink.clone()).expect("the filter parses");
     tracing::subscriber::with_default(subscriber, || log(&control));
@@ -93,10 +89,7 @@ fn a_changed_level_shows_and_a_reset_hides() {
 fn a_level_that_is_none_is_refused_and_changes_nothing() {
     lines(false, "", |control| {
         for bad in ["loud", "a=loud", "debug,loud"] {
-            assert!(
-                matches!(control.change(bad, false), Err(LogError::Level(_))),
-                "{bad}"
-            );
+            assert!(matches!(control.change(bad, false), Err(LogError::Level(_))), "{bad}");
         }
         assert_eq!(control.current(), "info");
     });

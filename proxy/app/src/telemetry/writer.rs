@@ -33,13 +33,7 @@ pub(super) fn spawn(out: impl Write + Send + 'static) -> (LogWriter, LogGuard) {
         .name("log".to_owned())
         .spawn(move || write_lines(out, &queue, &counted))
         .ok();
-    (
-        LogWriter {
-            lines: lines.clone(),
-            lost,
-        },
-        LogGuard { stop: lines, thread },
-    )
+    (LogWriter { lines: lines.clone(), lost }, LogGuard { stop: lines, thread })
 }
 
 fn write_lines(mut out: impl Write, queue: &Receiver<Vec<u8>>, lost: &AtomicU64) {
@@ -86,10 +80,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line {
-            bytes: Vec::new(),
-            to: self.clone(),
-        }
+        Line { bytes: Vec::new(), to: self.clone() }
     }
 }
 

@@ -49,12 +49,7 @@ pub(crate) struct Entry {
 impl Workloads {
     /// Every announced pod, sorted by UID.
     pub(crate) fn list(&self) -> Vec<(PodUid, Entry)> {
-        let mut all: Vec<_> = self
-            .entries
-            .lock()
-            .iter()
-            .map(|(uid, e)| (uid.clone(), e.clone()))
-            .collect();
+        let mut all: Vec<_> = self.entries.lock().iter().map(|(uid, e)| (uid.clone(), e.clone())).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all
     }
@@ -104,11 +99,7 @@ pub(crate) struct Follower {
 impl Follower {
     /// Connects to the agent again and again, until `stop`. Proxies outlive the connection.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut this = Running {
-            pods: Pods::default(),
-            retry_at: Instant::now() + RETRY,
-            follower: self,
-        };
+        let mut this = Running { pods: Pods::default(), retry_at: Instant::now() + RETRY, follower: self };
         let mut wait = FIRST_RECONNECT;
         let mut complained = false;
         loop {
@@ -123,10 +114,7 @@ impl Follower {
                     tracing::debug!("still no connection to the node agent: {}", Chain(&error));
                 }
                 Ended::NotConnected(error) => {
-                    tracing::warn!(
-                        "no connection to the node agent, attempts go on: {}",
-                        Chain(&error)
-                    );
+                    tracing::warn!("no connection to the node agent, attempts go on: {}", Chain(&error));
                     complained = true;
                 }
                 Ended::Lost { error, heard } => {
@@ -168,10 +156,7 @@ impl Running {
             Ok(connection) => connection,
             Err(error) => return Ended::NotConnected(error),
         };
-        tracing::info!(
-            "connected to the node agent at {}",
-            self.follower.socket.display()
-        );
+        tracing::info!("connected to the node agent at {}", self.follower.socket.display());
         self.pods.connected();
         let mut heard = false;
         loop {
@@ -204,14 +189,8 @@ impl Running {
 
     fn publish(&self) {
         let (running, pending) = self.pods.counts();
-        self.follower
-            .metrics
-            .active
-            .set(i64::try_from(running).unwrap_or(i64::MAX));
-        self.follower
-            .metrics
-            .pending
-            .set(i64::try_from(pending).unwrap_or(i64::MAX));
+        self.follower.metrics.active.set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.follower.metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         if self.pods.is_ready() {
             self.follower.ready.done(ready::PODS);
         }
@@ -241,12 +220,7 @@ impl Running {
     }
 
     fn is_running(&self, uid: &PodUid) -> bool {
-        self.follower
-            .workloads
-            .entries
-            .lock()
-            .get(uid)
-            .is_some_and(|entry| entry.pod.is_some())
+        self.follower.workloads.entries.lock().get(uid).is_some_and(|entry| entry.pod.is_some())
     }
 
     /// Pods that never started and are not in the snapshot.
@@ -280,14 +254,7 @@ impl Running {
                 let why = format!("failure to start proxy : {info}: {}", Chain(&error));
                 tracing::error!("pod {uid}: {why}");
                 self.pods.failed(uid.clone());
-                self.follower.workloads.entries.lock().insert(
-                    uid,
-                    Entry {
-                        info,
-                        pod: None,
-                        netns,
-                    },
-                );
+                self.follower.workloads.entries.lock().insert(uid, Entry { info, pod: None, netns });
                 Answer::Failed(why)
             }
         }
@@ -300,9 +267,7 @@ impl Running {
         match netns.is_home() {
             Ok(false) => Ok(netns),
             Ok(true) => Err("the network namespace is the proxy's own, not a pod's".to_owned()),
-            Err(error) => Err(format!(
-                "the proxy's own network namespace cannot be examined: {error}"
-            )),
+            Err(error) => Err(format!("the proxy's own network namespace cannot be examined: {error}")),
         }
     }
 
@@ -311,14 +276,7 @@ impl Running {
         let pod = Pod::start(info.clone(), netns.clone(), &self.follower.node)?;
         tracing::info!("pod {uid} ({info}) has its proxy");
         self.follower.metrics.started.inc();
-        self.follower.workloads.entries.lock().insert(
-            uid.clone(),
-            Entry {
-                info,
-                pod: Some(pod),
-                netns,
-            },
-        );
+        self.follower.workloads.entries.lock().insert(uid.clone(), Entry { info, pod: Some(pod), netns });
         self.pods.started(uid.clone(), id);
         Ok(())
     }
@@ -329,10 +287,7 @@ impl Running {
         if let Some(pod) = entry.and_then(|entry| entry.pod) {
             self.follower.metrics.stopped.inc();
             pod.drain();
-            self.follower
-                .workloads
-                .stopping
-                .spawn(async move { pod.stop().await });
+            self.follower.workloads.stopping.spawn(async move { pod.stop().await });
         }
     }
 

@@ -111,12 +111,8 @@ impl Pods {
         match std::mem::replace(&mut self.phase, Phase::Changes) {
             Phase::Snapshot(named) => {
                 self.pending.retain(|uid| named.contains(uid));
-                let unnamed: Vec<_> = self
-                    .running
-                    .keys()
-                    .filter(|uid| !named.contains(uid))
-                    .cloned()
-                    .collect();
+                let unnamed: Vec<_> =
+                    self.running.keys().filter(|uid| !named.contains(uid)).cloned().collect();
                 for uid in &unnamed {
                     self.running.remove(uid);
                 }
