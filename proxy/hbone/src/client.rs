@@ -1,0 +1,203 @@
+//! The asking side: one HTTP/2 connection to a next hop, and CONNECT on it.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use h2::client::{Connection, SendRequest};
+use h2::{RecvStream, SendStream};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode, Uri, Version};
+use proxy_core::model::Identity;
+use proxy_core::wire::hbone::Authority;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::error::TunnelError;
+use crate::keepalive;
+use crate::meter::Meter;
+use crate::piece::Piece;
+use crate::pool::Lease;
+use crate::relay::{self, Ended, RelayError, Side};
+use crate::settings::{RelayLimits, Settings};
+
+/// What a CONNECT request says. An empty text is a header that is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectHead {
+    /// Where the tunnel shall lead.
+    pub authority: Authority,
+    /// The source workload, for telemetry.
+    pub baggage: String,
+    /// The source address and the destination service (RFC 7239).
+    pub forwarded: String,
+    /// The trace that this connection belongs to (W3C Trace Context).
+    pub traceparent: String,
+}
+
+impl ConnectHead {
+    pub(crate) fn request(&self) -> Result<Request<()>, TunnelError> {
+        let authority = http::uri::Authority::try_from(self.authority.to_string())
+            .map_err(|_| TunnelError::Head { field: ":authority" })?;
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        *request.uri_mut() = Uri::from(authority);
+        *request.version_mut() = Version::HTTP_2;
+        let headers = request.headers_mut();
+        for (field, value) in
+            [(BAGGAGE, &self.baggage), (FORWARDED, &self.forwarded), (TRACEPARENT, &self.traceparent)]
+        {
+            if !value.is_empty() {
+                let value = HeaderValue::try_from(value.as_str()).map_err(|_| TunnelError::Head { field })?;
+                headers.insert(HeaderName::from_static(field), value);
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// An open tunnel stream to a next hop.
+#[derive(Debug)]
+pub struct Tunnel {
+    send: SendStream<Piece>,
+    recv: RecvStream,
+    baggage: Option<String>,
+    lease: Lease,
+}
+
+impl Tunnel {
+    /// Who the next hop proved to be.
+    #[must_use]
+    pub fn peer(&self) -> &Identity {
+        self.lease.peer()
+    }
+
+    /// What the next hop says about the destination workload.
+    #[must_use]
+    pub fn baggage(&self) -> Option<&str> {
+        self.baggage.as_deref()
+    }
+
+    /// Carries `app` through the tunnel until both directions have ended, one side resets, or `cut` resolves.
+    ///
+    /// The application is downstream. When this future is dropped, both sides are reset.
+    ///
+    /// # Errors
+    /// When a socket or the tunnel's connection fails in another way than by a reset.
+    pub async fn relay<C>(
+        self,
+        app: TcpStream,
+        meter: &Meter,
+        cut: impl Future<Output = C>,
+        limits: &RelayLimits,
+    ) -> Result<Ended<C>, RelayError> {
+        let Self { send, recv, baggage: _, lease: _lease } = self;
+        relay::relay_tunnel(relay::Stream { send, recv }, app, (Side::Downstream, meter), cut, limits).await
+    }
+}
+
+/// Makes the request on a leased connection and waits for its answer.
+pub(crate) async fn connect(
+    mut lease: Lease,
+    request: Request<()>,
+    settings: &Settings,
+) -> Result<Tunnel, TunnelError> {
+    let (response, send) = lease.requests().send_request(request, false).map_err(TunnelError::unsent)?;
+    let limit = settings.limits.response;
+    let response = timeout(limit, response)
+        .await
+        .map_err(|_elapsed| TunnelError::ResponseTimeout { limit })?
+        .map_err(TunnelError::unanswered)?;
+    let (head, recv) = response.into_parts();
+    if head.status != StatusCode::OK {
+        end_refused(send, &recv);
+        return Err(TunnelError::Refused { status: head.status });
+    }
+    let baggage = head.headers.get(BAGGAGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Ok(Tunnel { send, recv, baggage, lease })
+}
+
+/// Ends a refused stream without a reset where that is possible: peers count streams that clients reset.
+fn end_refused(mut send: SendStream<Piece>, recv: &RecvStream) {
+    if recv.is_end_stream() {
+        // Fails when the peer has closed the stream already, which is as well.
+        let _ = send.send_data(Piece::empty(), true);
+    }
+}
+
+/// Starts HTTP/2 on `stream` and waits until the peer says how many streams it takes.
+pub(crate) async fn establish<S>(
+    stream: S,
+    settings: &Settings,
+) -> Result<(SendRequest<Piece>, Connection<S, Piece>), TunnelError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limit = settings.limits.handshake;
+    let handshake = async {
+        let (requests, mut connection) = settings.client().handshake(stream).await?;
+        let settled = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| false)),
+            // The first SETTINGS lift our own initial value, which is 0.
+            Poll::Pending if connection.max_concurrent_send_streams() == 0 => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(true)),
+        });
+        Ok::<_, h2::Error>(settled.await?.then_some((requests, connection)))
+    };
+    timeout(limit, handshake)
+        .await
+        .map_err(|_elapsed| TunnelError::SettingsTimeout { limit })?
+        .map_err(TunnelError::handshake)?
+        .ok_or(TunnelError::Closed)
+}
+
+/// How a connection came to its end.
+pub(crate) enum Closed {
+    /// One side said goodbye.
+    Finished,
+    /// HTTP/2 or what it runs on failed.
+    Failed(h2::Error),
+    /// The peer answers no PING.
+    Dead,
+    /// The pool is gone.
+    Abandoned,
+}
+
+/// Moves a connection's frames until it closes, its peer is dead, or the pool is gone.
+///
+/// `idle` is asked now and then whether the connection is still wanted; its answer is when to ask again.
+pub(crate) async fn drive<S>(
+    mut connection: Connection<S, Piece>,
+    mut pool: watch::Receiver<()>,
+    settings: &Settings,
+    idle: impl Fn(Instant) -> Option<Instant>,
+) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let pings = connection.ping_pong();
+    let unwanted = async {
+        let mut ask = Instant::now() + settings.pool_idle;
+        loop {
+            sleep_until(ask).await;
+            match idle(Instant::now()) {
+                Some(again) => ask = again,
+                // Nobody can open a stream any more: HTTP/2 says goodbye and ends.
+                None => return pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        // An error: the sender is gone, and nothing is ever sent.
+        _ = pool.changed() => Closed::Abandoned,
+        ended = &mut connection => ended.map_or_else(Closed::Failed, |()| Closed::Finished),
+        () = keepalive::until_dead(pings, &settings.limits) => Closed::Dead,
+        closed = unwanted => closed,
+    }
+}
+
+pub(crate) const BAGGAGE: &str = "baggage";
+const FORWARDED: &str = "forwarded";
+const TRACEPARENT: &str = "traceparent";
