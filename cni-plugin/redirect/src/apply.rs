@@ -54,10 +54,7 @@ pub fn remove(iptables: &Iptables, netns: BorrowedFd<'_>) -> Result<(), Vec<Redi
             .filter(|family| *family == Family::V4 || ipv6() != Ipv6::Absent)
             .collect();
         let mut errors = Vec::new();
-        for &family in families
-            .iter()
-            .filter(|family| **family == Family::V4 || iptables.ipv6())
-        {
+        for &family in families.iter().filter(|family| **family == Family::V4 || iptables.ipv6()) {
             errors.extend(unload(iptables, family).err());
         }
         let routing = routing::with_netlink(|handle| async move {
@@ -85,8 +82,7 @@ pub fn inspect(iptables: &Iptables, netns: BorrowedFd<'_>, plan: &Plan) -> Resul
         let sides = sides(iptables, plan);
         let mut all = Drift::default();
         for side in &sides {
-            all.findings
-                .extend(drift(plan, side.family, &iptables.save(side.family)?).findings);
+            all.findings.extend(drift(plan, side.family, &iptables.save(side.family)?).findings);
         }
         let routing = routing::with_netlink(|handle| async move {
             let mut findings = Vec::new();

@@ -82,9 +82,5 @@ pub enum RedirectError {
 }
 
 fn list(tried: &[Trial]) -> String {
-    tried
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -114,10 +114,9 @@ impl Iptables {
     fn programs(&self, family: Family) -> Result<&Programs, RedirectError> {
         match family {
             Family::V4 => Ok(&self.v4),
-            Family::V6 => self
-                .v6
-                .as_ref()
-                .map_err(|tried| RedirectError::NoIp6tables { tried: tried.clone() }),
+            Family::V6 => {
+                self.v6.as_ref().map_err(|tried| RedirectError::NoIp6tables { tried: tried.clone() })
+            }
         }
     }
 }
@@ -129,41 +128,24 @@ impl Programs {
             Family::V6 => "ip6tables",
         };
         let find = |job: &str| find(&format!("{stem}{}-{job}", variant.infix()));
-        Some(Self {
-            restore: find("restore")?,
-            save: find("save")?,
-        })
+        Some(Self { restore: find("restore")?, save: find("save")? })
     }
 
     fn try_out(variant: Variant, family: Family) -> Result<Self, Trial> {
         let failed = |why: String| {
-            let stem = if family == Family::V4 {
-                "iptables"
-            } else {
-                "ip6tables"
-            };
-            Trial {
-                program: format!("{stem}{}-restore", variant.infix()),
-                why,
-            }
+            let stem = if family == Family::V4 { "iptables" } else { "ip6tables" };
+            Trial { program: format!("{stem}{}-restore", variant.infix()), why }
         };
         let programs = Self::find(variant, family).ok_or_else(|| failed("not installed".to_owned()))?;
         let everything = plan(
-            &Settings {
-                ipv6: true,
-                dns: true,
-                ..Settings::default()
-            },
+            &Settings { ipv6: true, dns: true, ..Settings::default() },
             &PodOverrides {
                 virtual_interfaces: vec!["lo".parse().map_err(|e| failed(format!("{e}")))?],
                 ..PodOverrides::default()
             },
         );
         netns::in_new_netns(|| {
-            restore(
-                &programs.restore,
-                &render::iptables_restore(&everything, family, &Observed::default()),
-            )?;
+            restore(&programs.restore, &render::iptables_restore(&everything, family, &Observed::default()))?;
             run(&programs.save, &[], None)
         })
         .and_then(|outcome| outcome)
@@ -173,12 +155,7 @@ impl Programs {
 }
 
 fn restore(program: &Path, payload: &str) -> Result<(), RedirectError> {
-    run(
-        program,
-        &["--noflush", "--wait", LOCK_WAIT_SECONDS],
-        Some(payload),
-    )
-    .map(drop)
+    run(program, &["--noflush", "--wait", LOCK_WAIT_SECONDS], Some(payload)).map(drop)
 }
 
 /// Whether the namespace of the calling thread holds rules that only iptables-legacy sees.
@@ -192,31 +169,17 @@ fn legacy_in_use() -> bool {
 
 /// The agent's PATH need not hold the system's programs.
 fn find(name: &str) -> Option<PathBuf> {
-    [
-        "/usr/sbin",
-        "/sbin",
-        "/usr/local/sbin",
-        "/usr/bin",
-        "/bin",
-        "/usr/local/bin",
-    ]
-    .into_iter()
-    .map(|folder| Path::new(folder).join(name))
-    .find(|path| path.is_file())
+    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin"]
+        .into_iter()
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.is_file())
 }
 
 fn run(program: &Path, arguments: &[&str], input: Option<&str>) -> Result<String, RedirectError> {
-    let spawned = |source| RedirectError::Spawn {
-        program: program.display().to_string(),
-        source,
-    };
+    let spawned = |source| RedirectError::Spawn { program: program.display().to_string(), source };
     let mut child = Command::new(program)
         .args(arguments)
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -48,9 +48,5 @@ pub(crate) fn refuse_own(netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
         let own = std::fs::metadata("/proc/thread-self/ns/net")?;
         Ok((given.st_dev, given.st_ino) == (own.dev(), own.ino()))
     };
-    if examine().map_err(RedirectError::Examine)? {
-        Err(RedirectError::OwnNamespace)
-    } else {
-        Ok(())
-    }
+    if examine().map_err(RedirectError::Examine)? { Err(RedirectError::OwnNamespace) } else { Ok(()) }
 }

@@ -42,19 +42,11 @@ impl Observed {
                 current = table.to_owned();
                 tables.entry(current.clone()).or_default();
             } else if let Some(chain) = line.strip_prefix(':').and_then(|rest| rest.split(' ').next()) {
-                tables
-                    .entry(current.clone())
-                    .or_default()
-                    .chains
-                    .entry(chain.to_owned())
-                    .or_default();
+                tables.entry(current.clone()).or_default().chains.entry(chain.to_owned()).or_default();
             } else if let Some((chain, text)) = line.strip_prefix("-A ").and_then(|rest| rest.split_once(' '))
             {
                 let chains = &mut tables.entry(current.clone()).or_default().chains;
-                chains
-                    .entry(chain.to_owned())
-                    .or_default()
-                    .push(Saved::parse(text));
+                chains.entry(chain.to_owned()).or_default().push(Saved::parse(text));
             }
         }
         Self { tables }
@@ -98,11 +90,7 @@ impl Saved {
             .zip(words.iter().skip(1))
             .find(|(flag, _)| matches!(**flag, "-j" | "-g"))
             .and_then(|(_, target)| Chain::named(target));
-        Self {
-            text: text.to_owned(),
-            rule: Words(&words).rule(),
-            goes_to,
-        }
+        Self { text: text.to_owned(), rule: Words(&words).rule(), goes_to }
     }
 }
 
@@ -148,51 +136,21 @@ impl<'a> Words<'a> {
     fn condition(&mut self, flag: &str, module: &str, not: bool) -> Option<Match> {
         let value = self.next()?;
         Some(match flag {
-            "-s" => Match::Source {
-                not,
-                address: host(value)?,
-            },
-            "-d" => Match::Destination {
-                not,
-                address: host(value)?,
-            },
-            "-i" => Match::InInterface {
-                not,
-                name: value.to_owned(),
-            },
-            "-o" => Match::OutInterface {
-                not,
-                name: value.to_owned(),
-            },
+            "-s" => Match::Source { not, address: host(value)? },
+            "-d" => Match::Destination { not, address: host(value)? },
+            "-i" => Match::InInterface { not, name: value.to_owned() },
+            "-o" => Match::OutInterface { not, name: value.to_owned() },
             "-p" if !not => Match::Protocol(protocol(value)?),
-            "--sport" => Match::SourcePort {
-                not,
-                port: value.parse().ok()?,
-            },
-            "--dport" => Match::DestinationPort {
-                not,
-                port: value.parse().ok()?,
-            },
+            "--sport" => Match::SourcePort { not, port: value.parse().ok()? },
+            "--dport" => Match::DestinationPort { not, port: value.parse().ok()? },
             "--tcp-flags" if !not => {
                 let set = self.next()?;
                 (flags(value) == flags("FIN,SYN,RST,ACK") && set == "SYN").then_some(Match::Begins)?
             }
-            "--mark" if module == "mark" => Match::Mark {
-                not,
-                mark: mark(value)?,
-            },
-            "--mark" if module == "connmark" => Match::ConnMark {
-                not,
-                mark: mark(value)?,
-            },
-            "--ctstate" => Match::State {
-                not,
-                name: value.to_owned(),
-            },
-            "--ctstatus" => Match::Status {
-                not,
-                name: value.to_owned(),
-            },
+            "--mark" if module == "mark" => Match::Mark { not, mark: mark(value)? },
+            "--mark" if module == "connmark" => Match::ConnMark { not, mark: mark(value)? },
+            "--ctstate" => Match::State { not, name: value.to_owned() },
+            "--ctstatus" => Match::Status { not, name: value.to_owned() },
             _ => return None,
         })
     }
@@ -232,9 +190,7 @@ fn host(text: &str) -> Option<IpAddr> {
 }
 
 fn protocol(text: &str) -> Option<Protocol> {
-    [Protocol::Tcp, Protocol::Udp]
-        .into_iter()
-        .find(|protocol| protocol.name() == text)
+    [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| protocol.name() == text)
 }
 
 /// `0x539/0xfff`; without a mask, every bit counts.
@@ -244,14 +200,8 @@ fn mark(text: &str) -> Option<Mark> {
         None => text.parse().ok(),
     };
     match text.split_once('/') {
-        Some((value, mask)) => Some(Mark {
-            value: number(value)?,
-            mask: number(mask)?,
-        }),
-        None => Some(Mark {
-            value: number(text)?,
-            mask: u32::MAX,
-        }),
+        Some((value, mask)) => Some(Mark { value: number(value)?, mask: number(mask)? }),
+        None => Some(Mark { value: number(text)?, mask: u32::MAX }),
     }
 }
 

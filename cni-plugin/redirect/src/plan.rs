@@ -20,15 +20,9 @@ pub const HBONE_PORT: u16 = 15008;
 /// Where captured DNS goes.
 pub const DNS_PORT: u16 = 15053;
 /// What the proxy writes on every packet it sends inside a pod.
-pub const PROXY_MARK: Mark = Mark {
-    value: 0x539,
-    mask: 0xfff,
-};
+pub const PROXY_MARK: Mark = Mark { value: 0x539, mask: 0xfff };
 /// On connections from the proxy to the application, and on the application's replies.
-pub const REPLY_MARK: Mark = Mark {
-    value: 0x111,
-    mask: 0xfff,
-};
+pub const REPLY_MARK: Mark = Mark { value: 0x111, mask: 0xfff };
 /// Keeps the proxy's own DNS queries apart from the pod's.
 pub const DNS_ZONE: u16 = 1;
 /// The routing table that delivers everything to the pod itself.
@@ -144,10 +138,9 @@ impl Plan {
     pub fn hash(&self) -> u64 {
         // FNV-1a: the standard library's hasher promises nothing across releases.
         let text = self.families().map(|family| render::rules(self, family));
-        text.flat_map(String::into_bytes)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
+        text.flat_map(String::into_bytes).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
     }
 }
 
@@ -155,29 +148,19 @@ impl Plan {
 #[must_use]
 pub fn plan(settings: &Settings, pod: &PodOverrides) -> Plan {
     let dns = pod.dns.unwrap_or(settings.dns);
-    let mut sides = vec![Side {
-        family: Family::V4,
-        probe: settings.probe_v4.into(),
-    }];
+    let mut sides = vec![Side { family: Family::V4, probe: settings.probe_v4.into() }];
     if settings.ipv6 {
-        sides.push(Side {
-            family: Family::V6,
-            probe: settings.probe_v6.into(),
-        });
+        sides.push(Side { family: Family::V6, probe: settings.probe_v6.into() });
     }
     let families = sides.into_iter().map(|side| {
-        let mut tables = BTreeMap::from([
-            (Table::Mangle, side.mangle(pod)),
-            (Table::Nat, side.nat(pod, dns)),
-        ]);
+        let mut tables =
+            BTreeMap::from([(Table::Mangle, side.mangle(pod)), (Table::Nat, side.nat(pod, dns))]);
         if dns {
             tables.insert(Table::Raw, raw());
         }
         (side.family, tables)
     });
-    Plan {
-        families: families.collect(),
-    }
+    Plan { families: families.collect() }
 }
 
 /// What differs between the families.
@@ -189,24 +172,13 @@ struct Side {
 impl Side {
     /// The proxy speaks to the application from the client's address; marks bring the replies back to it.
     fn mangle(&self, pod: &PodOverrides) -> Rules {
-        let mut prerouting = vec![Rule::new(
-            [Match::Mark {
-                not: false,
-                mark: PROXY_MARK,
-            }],
-            Target::SetConnMark(REPLY_MARK),
-        )];
+        let mut prerouting =
+            vec![Rule::new([Match::Mark { not: false, mark: PROXY_MARK }], Target::SetConnMark(REPLY_MARK))];
         if !pod.ingress {
             prerouting.extend(self.no_second_chance());
         }
-        let replies = Match::ConnMark {
-            not: false,
-            mark: REPLY_MARK,
-        };
-        Rules {
-            prerouting,
-            output: vec![Rule::new([replies], Target::RestoreMark)],
-        }
+        let replies = Match::ConnMark { not: false, mark: REPLY_MARK };
+        Rules { prerouting, output: vec![Rule::new([replies], Target::RestoreMark)] }
     }
 
     /// Redirection is decided once for each connection that the kernel tracks, by its first packet. Because ours
@@ -215,39 +187,18 @@ impl Side {
     /// begins must be new to the kernel or redirected already; else it is dropped.
     fn no_second_chance(&self) -> [Rule; 2] {
         let inbound = [
-            Match::Source {
-                not: true,
-                address: self.probe,
-            },
-            Match::Destination {
-                not: true,
-                address: self.loopback(),
-            },
-            Match::InInterface {
-                not: true,
-                name: LOOPBACK.to_owned(),
-            },
+            Match::Source { not: true, address: self.probe },
+            Match::Destination { not: true, address: self.loopback() },
+            Match::InInterface { not: true, name: LOOPBACK.to_owned() },
             Match::Protocol(Protocol::Tcp),
-            Match::DestinationPort {
-                not: true,
-                port: HBONE_PORT,
-            },
+            Match::DestinationPort { not: true, port: HBONE_PORT },
             Match::Begins,
             not_from_proxy(),
         ];
-        let untracked = [Match::State {
-            not: false,
-            name: "INVALID".to_owned(),
-        }];
+        let untracked = [Match::State { not: false, name: "INVALID".to_owned() }];
         let spared = [
-            Match::State {
-                not: true,
-                name: "DNAT".to_owned(),
-            },
-            Match::Status {
-                not: false,
-                name: "CONFIRMED".to_owned(),
-            },
+            Match::State { not: true, name: "DNAT".to_owned() },
+            Match::Status { not: false, name: "CONFIRMED".to_owned() },
         ];
         [
             Rule::new(inbound.clone().into_iter().chain(untracked), Target::Drop),
@@ -259,10 +210,7 @@ impl Side {
         let tcp = Match::Protocol(Protocol::Tcp);
         let mut prerouting = Vec::new();
         for name in &pod.virtual_interfaces {
-            let behind = Match::InInterface {
-                not: false,
-                name: name.to_string(),
-            };
+            let behind = Match::InInterface { not: false, name: name.to_string() };
             prerouting.push(Rule::new(
                 [behind.clone(), tcp.clone(), Match::Begins],
                 Target::Redirect(OUTBOUND_PORT),
@@ -270,49 +218,25 @@ impl Side {
             prerouting.push(Rule::new([behind, tcp.clone()], Target::Return));
         }
         let mut output = vec![Rule::new(
-            [
-                Match::Destination {
-                    not: false,
-                    address: self.probe,
-                },
-                tcp.clone(),
-            ],
+            [Match::Destination { not: false, address: self.probe }, tcp.clone()],
             Target::Accept,
         )];
         if !pod.ingress {
-            let probe = Match::Source {
-                not: false,
-                address: self.probe,
-            };
+            let probe = Match::Source { not: false, address: self.probe };
             prerouting.push(Rule::new([probe, tcp.clone()], Target::Accept));
-            let tunnel = Match::DestinationPort {
-                not: true,
-                port: HBONE_PORT,
-            };
+            let tunnel = Match::DestinationPort { not: true, port: HBONE_PORT };
             prerouting.push(Rule::new(
-                [
-                    self.not_loopback(),
-                    tcp.clone(),
-                    tunnel,
-                    Match::Begins,
-                    not_from_proxy(),
-                ],
+                [self.not_loopback(), tcp.clone(), tunnel, Match::Begins, not_from_proxy()],
                 Target::Redirect(INBOUND_PORT),
             ));
         }
         if dns {
             output.extend(self.dns());
         }
-        let reply = Match::Mark {
-            not: false,
-            mark: REPLY_MARK,
-        };
+        let reply = Match::Mark { not: false, mark: REPLY_MARK };
         output.push(Rule::new([tcp.clone(), reply], Target::Accept));
         // A pod that calls itself by its own address is not in anybody's way.
-        let inside = Match::OutInterface {
-            not: false,
-            name: LOOPBACK.to_owned(),
-        };
+        let inside = Match::OutInterface { not: false, name: LOOPBACK.to_owned() };
         output.push(Rule::new([self.not_loopback(), inside], Target::Accept));
         output.push(Rule::new(
             [self.not_loopback(), tcp, Match::Begins, not_from_proxy()],
@@ -323,34 +247,15 @@ impl Side {
 
     fn dns(&self) -> [Rule; 2] {
         let port = Match::DestinationPort { not: false, port: 53 };
-        let outside = Match::OutInterface {
-            not: true,
-            name: LOOPBACK.to_owned(),
-        };
-        let udp = [
-            outside,
-            Match::Protocol(Protocol::Udp),
-            port.clone(),
-            not_from_proxy(),
-        ];
-        let tcp = [
-            self.not_loopback(),
-            Match::Protocol(Protocol::Tcp),
-            port,
-            Match::Begins,
-            not_from_proxy(),
-        ];
-        [
-            Rule::new(udp, Target::Redirect(DNS_PORT)),
-            Rule::new(tcp, Target::Redirect(DNS_PORT)),
-        ]
+        let outside = Match::OutInterface { not: true, name: LOOPBACK.to_owned() };
+        let udp = [outside, Match::Protocol(Protocol::Udp), port.clone(), not_from_proxy()];
+        let tcp =
+            [self.not_loopback(), Match::Protocol(Protocol::Tcp), port, Match::Begins, not_from_proxy()];
+        [Rule::new(udp, Target::Redirect(DNS_PORT)), Rule::new(tcp, Target::Redirect(DNS_PORT))]
     }
 
     fn not_loopback(&self) -> Match {
-        Match::Destination {
-            not: true,
-            address: self.loopback(),
-        }
+        Match::Destination { not: true, address: self.loopback() }
     }
 
     fn loopback(&self) -> IpAddr {
@@ -366,24 +271,15 @@ fn raw() -> Rules {
     let udp = Match::Protocol(Protocol::Udp);
     let query = Match::DestinationPort { not: false, port: 53 };
     let response = Match::SourcePort { not: false, port: 53 };
-    let from_proxy = Match::Mark {
-        not: false,
-        mark: PROXY_MARK,
-    };
+    let from_proxy = Match::Mark { not: false, mark: PROXY_MARK };
     Rules {
-        prerouting: vec![Rule::new(
-            [udp.clone(), not_from_proxy(), response],
-            Target::Zone(DNS_ZONE),
-        )],
+        prerouting: vec![Rule::new([udp.clone(), not_from_proxy(), response], Target::Zone(DNS_ZONE))],
         output: vec![Rule::new([udp, from_proxy, query], Target::Zone(DNS_ZONE))],
     }
 }
 
 fn not_from_proxy() -> Match {
-    Match::Mark {
-        not: true,
-        mark: PROXY_MARK,
-    }
+    Match::Mark { not: true, mark: PROXY_MARK }
 }
 
 const LOOPBACK: &str = "lo";

@@ -41,11 +41,8 @@ pub fn iptables_restore(plan: &Plan, family: Family, observed: &Observed) -> Str
 /// The payload that leaves nothing of ours in a family; `None` when nothing of ours is there.
 #[must_use]
 pub fn iptables_remove(observed: &Observed) -> Option<String> {
-    let text = payload(
-        Table::ALL
-            .into_iter()
-            .filter_map(|table| Some((table, without_us(observed.table(table))?))),
-    );
+    let text =
+        payload(Table::ALL.into_iter().filter_map(|table| Some((table, without_us(observed.table(table))?))));
     (!text.is_empty()).then_some(text)
 }
 
@@ -77,10 +74,7 @@ fn without_jumps(found: Option<&ObservedTable>) -> String {
 fn without_us(found: Option<&ObservedTable>) -> Option<String> {
     let found = found?;
     let mut body = without_jumps(Some(found));
-    let ours: Vec<Chain> = Chain::ALL
-        .into_iter()
-        .filter(|chain| found.has(chain.name()))
-        .collect();
+    let ours: Vec<Chain> = Chain::ALL.into_iter().filter(|chain| found.has(chain.name())).collect();
     for chain in &ours {
         line(&mut body, format_args!("-F {}", chain.name()));
     }

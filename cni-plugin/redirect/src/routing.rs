@@ -27,10 +27,8 @@ pub(crate) fn with_netlink<T, W>(work: impl FnOnce(Handle) -> W) -> Result<T, Re
 where
     W: Future<Output = Result<T, RedirectError>>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(RedirectError::Netlink)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(RedirectError::Netlink)?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(RedirectError::Netlink)?;
         let connection = tokio::spawn(connection);
@@ -52,27 +50,16 @@ pub(crate) async fn add_rule(handle: &Handle, family: Family) -> Result<(), Redi
     let added = match family {
         Family::V4 => {
             let mut request = request.v4();
-            request
-                .message_mut()
-                .attributes
-                .push(RuleAttribute::FwMask(REPLY_MARK.mask));
+            request.message_mut().attributes.push(RuleAttribute::FwMask(REPLY_MARK.mask));
             request.execute().await
         }
         Family::V6 => {
             let mut request = request.v6();
-            request
-                .message_mut()
-                .attributes
-                .push(RuleAttribute::FwMask(REPLY_MARK.mask));
+            request.message_mut().attributes.push(RuleAttribute::FwMask(REPLY_MARK.mask));
             request.execute().await
         }
     };
-    unless(
-        added,
-        &[io::ErrorKind::AlreadyExists],
-        "add the policy rule for marked replies",
-        family,
-    )
+    unless(added, &[io::ErrorKind::AlreadyExists], "add the policy rule for marked replies", family)
 }
 
 /// Adds the local default route, or puts it back as it must be.
@@ -95,12 +82,7 @@ pub(crate) async fn add_route(handle: &Handle, family: Family) -> Result<(), Red
             .build(),
     };
     let added = handle.route().add(route).replace().execute().await;
-    unless(
-        added,
-        &[io::ErrorKind::AlreadyExists],
-        "add the local route for marked replies",
-        family,
-    )
+    unless(added, &[io::ErrorKind::AlreadyExists], "add the local route for marked replies", family)
 }
 
 /// What is there now.
@@ -115,12 +97,7 @@ pub(crate) async fn presence(handle: &Handle, family: Family) -> Result<Presence
 pub(crate) async fn delete_rule(handle: &Handle, family: Family) -> Result<(), RedirectError> {
     for rule in our_rules(handle, family).await? {
         let deleted = handle.rule().del(rule).execute().await;
-        unless(
-            deleted,
-            &[io::ErrorKind::NotFound],
-            "delete the policy rule for marked replies",
-            family,
-        )?;
+        unless(deleted, &[io::ErrorKind::NotFound], "delete the policy rule for marked replies", family)?;
     }
     Ok(())
 }
@@ -129,12 +106,7 @@ pub(crate) async fn delete_rule(handle: &Handle, family: Family) -> Result<(), R
 pub(crate) async fn delete_route(handle: &Handle, family: Family) -> Result<(), RedirectError> {
     for route in our_routes(handle, family).await? {
         let deleted = handle.route().del(route).execute().await;
-        unless(
-            deleted,
-            &[io::ErrorKind::NotFound],
-            "delete the local route for marked replies",
-            family,
-        )?;
+        unless(deleted, &[io::ErrorKind::NotFound], "delete the local route for marked replies", family)?;
     }
     Ok(())
 }
@@ -146,11 +118,7 @@ async fn our_rules(handle: &Handle, family: Family) -> Result<Vec<RuleMessage>, 
         .execute()
         .try_collect()
         .await
-        .map_err(|source| RedirectError::Routing {
-            attempt: "list policy rules",
-            family,
-            source,
-        })?;
+        .map_err(|source| RedirectError::Routing { attempt: "list policy rules", family, source })?;
     Ok(rules.into_iter().filter(is_our_rule).collect())
 }
 
@@ -168,22 +136,14 @@ async fn our_routes(handle: &Handle, family: Family) -> Result<Vec<RouteMessage>
         Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().build(),
         Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().build(),
     };
-    let routes: Vec<RouteMessage> =
-        handle
-            .route()
-            .get(filter)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|source| RedirectError::Routing {
-                attempt: "list routes",
-                family,
-                source,
-            })?;
-    Ok(routes
-        .into_iter()
-        .filter(|route| is_our_route(route, loopback))
-        .collect())
+    let routes: Vec<RouteMessage> = handle
+        .route()
+        .get(filter)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(|source| RedirectError::Routing { attempt: "list routes", family, source })?;
+    Ok(routes.into_iter().filter(|route| is_our_route(route, loopback)).collect())
 }
 
 fn is_our_route(route: &RouteMessage, loopback: u32) -> bool {
@@ -195,13 +155,8 @@ fn is_our_route(route: &RouteMessage, loopback: u32) -> bool {
 }
 
 async fn loopback(handle: &Handle, family: Family) -> Result<u32, RedirectError> {
-    let links: Vec<_> = handle
-        .link()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(|source| RedirectError::Routing {
+    let links: Vec<_> =
+        handle.link().get().execute().try_collect().await.map_err(|source| RedirectError::Routing {
             attempt: "list interfaces",
             family,
             source,
@@ -228,10 +183,6 @@ fn unless(
 ) -> Result<(), RedirectError> {
     match outcome {
         Err(rtnetlink::Error::NetlinkError(message)) if harmless.contains(&message.to_io().kind()) => Ok(()),
-        outcome => outcome.map_err(|source| RedirectError::Routing {
-            attempt,
-            family,
-            source,
-        }),
+        outcome => outcome.map_err(|source| RedirectError::Routing { attempt, family, source }),
     }
 }

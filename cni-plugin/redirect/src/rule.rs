@@ -233,9 +233,6 @@ impl Rule {
     /// A rule from its parts.
     #[must_use]
     pub fn new(matches: impl IntoIterator<Item = Match>, target: Target) -> Self {
-        Self {
-            matches: matches.into_iter().collect(),
-            target,
-        }
+        Self { matches: matches.into_iter().collect(), target }
     }
 }

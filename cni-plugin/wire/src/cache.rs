@@ -74,21 +74,13 @@ impl SelectedNamespaces {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => {
-                return Err(CacheError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(CacheError::Read { path: path.to_owned(), source });
             }
         };
-        let document: Document = serde_json::from_slice(&bytes).map_err(|source| CacheError::Malformed {
-            path: path.to_owned(),
-            source,
-        })?;
+        let document: Document = serde_json::from_slice(&bytes)
+            .map_err(|source| CacheError::Malformed { path: path.to_owned(), source })?;
         if document.version != VERSION {
-            return Err(CacheError::UnsupportedVersion {
-                path: path.to_owned(),
-                got: document.version,
-            });
+            return Err(CacheError::UnsupportedVersion { path: path.to_owned(), got: document.version });
         }
         Ok(Some(Self(document.namespaces)))
     }
@@ -99,26 +91,16 @@ impl SelectedNamespaces {
     ///
     /// [`CacheError::Write`].
     pub fn write(&self, path: &Path) -> Result<(), CacheError> {
-        let document = Document {
-            version: VERSION,
-            namespaces: self.0.clone(),
-        };
+        let document = Document { version: VERSION, namespaces: self.0.clone() };
         let aside = path.with_extension("json.new");
         let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&aside)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
             file.write_all(&serde_json::to_vec(&document)?)?;
             file.sync_all()?;
             fs::rename(&aside, path)
         };
-        write().map_err(|source| CacheError::Write {
-            path: path.to_owned(),
-            source,
-        })
+        write().map_err(|source| CacheError::Write { path: path.to_owned(), source })
     }
 
     /// Whether the agent said that this namespace is selected.

@@ -194,10 +194,7 @@ impl Event {
         }
         let body: Body = decode(&bytes)?;
         if let Body::Add(pod) = body {
-            return Ok(Self::Add {
-                pod,
-                netns: netns.ok_or(EventError::MissingDescriptor)?,
-            });
+            return Ok(Self::Add { pod, netns: netns.ok_or(EventError::MissingDescriptor)? });
         }
         if netns.is_some() {
             return Err(EventError::UnexpectedDescriptor);
@@ -220,10 +217,9 @@ impl Outcome {
     /// [`EventError::Unencodable`], which no outcome can cause today.
     pub fn encode(&self) -> Result<Vec<u8>, EventError> {
         let outcome = match self {
-            Self::Failed { message, retry } => Self::Failed {
-                message: cut(message, MESSAGE_LIMIT).to_owned(),
-                retry: *retry,
-            },
+            Self::Failed { message, retry } => {
+                Self::Failed { message: cut(message, MESSAGE_LIMIT).to_owned(), retry: *retry }
+            }
             Self::Enrolled | Self::NotSelected | Self::Done => self.clone(),
         };
         encode(outcome)
@@ -293,11 +289,7 @@ enum Body {
 }
 
 fn encode(body: impl Serialize) -> Result<Vec<u8>, EventError> {
-    let bytes = serde_json::to_vec(&Envelope {
-        version: VERSION,
-        body,
-    })
-    .map_err(EventError::Unencodable)?;
+    let bytes = serde_json::to_vec(&Envelope { version: VERSION, body }).map_err(EventError::Unencodable)?;
     if bytes.len() > DATAGRAM_LIMIT {
         return Err(EventError::TooLong { len: bytes.len() });
     }

@@ -156,15 +156,9 @@ impl<N: AsFd> Request<N> {
             Self::Delete { uid } => workload_request::Payload::Del(DelWorkload { uid: uid.0.clone() }),
             Self::SnapshotSent => workload_request::Payload::SnapshotSent(SnapshotSent {}),
         };
-        let bytes = WorkloadRequest {
-            payload: Some(payload),
-        }
-        .encode_to_vec();
+        let bytes = WorkloadRequest { payload: Some(payload) }.encode_to_vec();
         if bytes.len() >= DATAGRAM_LIMIT {
-            return Err(ZdsError::TooLong {
-                len: bytes.len(),
-                limit: DATAGRAM_LIMIT,
-            });
+            return Err(ZdsError::TooLong { len: bytes.len(), limit: DATAGRAM_LIMIT });
         }
         Ok(bytes)
     }
@@ -196,21 +190,10 @@ impl Request {
         match payload.ok_or(ZdsError::NoPayload)? {
             workload_request::Payload::Add(AddWorkload { uid, workload_info }) => {
                 let netns = netns.ok_or(ZdsError::MissingDescriptor)?;
-                let PbInfo {
-                    name,
-                    namespace,
-                    service_account,
-                } = workload_info.ok_or(ZdsError::MissingField("workload_info"))?;
-                let info = WorkloadInfo {
-                    name,
-                    namespace,
-                    service_account,
-                };
-                Ok(Self::Add {
-                    uid: pod_uid(uid)?,
-                    info,
-                    netns,
-                })
+                let PbInfo { name, namespace, service_account } =
+                    workload_info.ok_or(ZdsError::MissingField("workload_info"))?;
+                let info = WorkloadInfo { name, namespace, service_account };
+                Ok(Self::Add { uid: pod_uid(uid)?, info, netns })
             }
             workload_request::Payload::Keep(KeepWorkload { uid }) => {
                 without(netns, "keep")?;
@@ -238,10 +221,7 @@ impl Answer {
             Self::Failed(why) if why.is_empty() => "failed without a reason".to_owned(),
             Self::Failed(why) => cut(why, DATAGRAM_LIMIT - 1 - ACK_FRAMING).to_owned(),
         };
-        WorkloadResponse {
-            payload: Some(workload_response::Payload::Ack(Ack { error })),
-        }
-        .encode_to_vec()
+        WorkloadResponse { payload: Some(workload_response::Payload::Ack(Ack { error })) }.encode_to_vec()
     }
 
     /// Understands a received packet.
@@ -257,21 +237,14 @@ impl Answer {
         let WorkloadResponse { payload } =
             WorkloadResponse::decode(bytes.as_slice()).map_err(ZdsError::Undecodable)?;
         let workload_response::Payload::Ack(Ack { error }) = payload.ok_or(ZdsError::NoPayload)?;
-        Ok(if error.is_empty() {
-            Self::Done
-        } else {
-            Self::Failed(error)
-        })
+        Ok(if error.is_empty() { Self::Done } else { Self::Failed(error) })
     }
 }
 
 /// The proxy's first packet.
 #[must_use]
 pub fn encode_hello() -> Vec<u8> {
-    ZdsHello {
-        version: Version::V1.into(),
-    }
-    .encode_to_vec()
+    ZdsHello { version: Version::V1.into() }.encode_to_vec()
 }
 
 /// The version number in a proxy's first packet; 1 is the only one there is. Others are worth a log line, no more.
@@ -343,27 +316,16 @@ pub async fn receive_answer(connection: &Connection) -> Result<Answer, ZdsError>
 }
 
 fn pod_uid(uid: String) -> Result<PodUid, ZdsError> {
-    if uid.is_empty() {
-        Err(ZdsError::MissingField("uid"))
-    } else {
-        Ok(PodUid(uid))
-    }
+    if uid.is_empty() { Err(ZdsError::MissingField("uid")) } else { Ok(PodUid(uid)) }
 }
 
 fn without(netns: Option<OwnedFd>, message: &'static str) -> Result<(), ZdsError> {
-    if netns.is_some() {
-        Err(ZdsError::UnexpectedDescriptor { message })
-    } else {
-        Ok(())
-    }
+    if netns.is_some() { Err(ZdsError::UnexpectedDescriptor { message }) } else { Ok(()) }
 }
 
 /// The longest beginning of `text` of at most `limit` bytes that ends between two characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
-    (0..=limit.min(text.len()))
-        .rev()
-        .find_map(|end| text.get(..end))
-        .unwrap_or_default()
+    (0..=limit.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// Tags and lengths around the text of an Ack: two of each, lengths of up to two bytes.

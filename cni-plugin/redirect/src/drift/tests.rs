@@ -7,10 +7,7 @@ fn a_pod_as_planned_shows_no_drift() {
     for dns in [false, true] {
         let plan = planned(dns);
         for family in Family::ALL {
-            assert_eq!(
-                drift(&plan, family, &render::rules(&plan, family)),
-                Drift::default()
-            );
+            assert_eq!(drift(&plan, family, &render::rules(&plan, family)), Drift::default());
         }
     }
 }
@@ -20,10 +17,8 @@ fn foreign_tables_chains_and_rules_are_not_drift() {
     let plan = planned(false);
     let saved = format!(
         "*filter\n:INPUT DROP [0:0]\n-A INPUT -j DROP\nCOMMIT\n{}",
-        render::rules(&plan, Family::V4).replace(
-            "*nat\n",
-            "*nat\n:DOCKER - [0:0]\n-A OUTPUT -d 10.0.0.0/8 -j DOCKER\n"
-        )
+        render::rules(&plan, Family::V4)
+            .replace("*nat\n", "*nat\n:DOCKER - [0:0]\n-A OUTPUT -d 10.0.0.0/8 -j DOCKER\n")
     );
     assert_eq!(drift(&plan, Family::V4, &saved), Drift::default());
 }
@@ -51,10 +46,7 @@ fn one_changed_port_is_drift() {
 fn an_order_that_changed_is_drift() {
     let swap = |saved: &str| {
         let mut lines: Vec<&str> = saved.lines().collect();
-        let last = lines
-            .iter()
-            .rposition(|line| line.starts_with("-A ISTIO_OUTPUT"))
-            .unwrap();
+        let last = lines.iter().rposition(|line| line.starts_with("-A ISTIO_OUTPUT")).unwrap();
         lines.swap(last, last - 1);
         lines.join("\n")
     };
@@ -63,22 +55,14 @@ fn an_order_that_changed_is_drift() {
 
 #[test]
 fn an_extra_rule_in_our_chain_is_drift() {
-    let add = |saved: &str| {
-        saved.replace(
-            "*nat\n",
-            "*nat\n:ISTIO_OUTPUT - [0:0]\n-A ISTIO_OUTPUT -j ACCEPT\n",
-        )
-    };
+    let add =
+        |saved: &str| saved.replace("*nat\n", "*nat\n:ISTIO_OUTPUT - [0:0]\n-A ISTIO_OUTPUT -j ACCEPT\n");
     check(add, &[Finding::RulesDiffer(place(Table::Nat, Chain::Output))]);
 }
 
 #[test]
 fn a_missing_jump_is_drift() {
-    let drop = |saved: &str| {
-        saved
-            .replace("*nat\n", "*nat\n#")
-            .replace("-A PREROUTING -j ISTIO_PRERT\n", "")
-    };
+    let drop = |saved: &str| saved.replace("*nat\n", "*nat\n#").replace("-A PREROUTING -j ISTIO_PRERT\n", "");
     check(
         drop,
         &[
@@ -104,28 +88,17 @@ fn a_second_jump_or_a_conditional_one_is_drift() {
 fn a_conditional_jump_does_not_stand_in_for_the_plain_one() {
     let condition = |saved: &str| {
         let (mangle, nat) = saved.split_once("*nat").unwrap();
-        format!(
-            "{mangle}*nat{}",
-            nat.replace("-A OUTPUT -j", "-A OUTPUT -p tcp -j")
-        )
+        format!("{mangle}*nat{}", nat.replace("-A OUTPUT -j", "-A OUTPUT -p tcp -j"))
     };
     let place = place(Table::Nat, Chain::Output);
-    check(
-        condition,
-        &[Finding::JumpMissing(place), Finding::JumpsStray(place)],
-    );
+    check(condition, &[Finding::JumpMissing(place), Finding::JumpsStray(place)]);
 }
 
 #[test]
 fn chains_of_a_wish_that_ended_are_drift() {
     let saved = render::rules(&planned(true), Family::V4);
     let drift = drift(&planned(false), Family::V4, &saved);
-    assert!(
-        drift
-            .findings
-            .contains(&Finding::ChainStray(place(Table::Raw, Chain::Output))),
-        "{drift}"
-    );
+    assert!(drift.findings.contains(&Finding::ChainStray(place(Table::Raw, Chain::Output))), "{drift}");
     assert_eq!(drift.to_string().matches("is not planned").count(), 2);
 }
 
@@ -137,19 +110,9 @@ fn check(change: impl Fn(&str) -> String, want: &[Finding]) {
 }
 
 fn place(table: Table, chain: Chain) -> Place {
-    Place {
-        family: Family::V4,
-        table,
-        chain,
-    }
+    Place { family: Family::V4, table, chain }
 }
 
 fn planned(dns: bool) -> Plan {
-    plan(
-        &Settings {
-            dns,
-            ..Settings::default()
-        },
-        &PodOverrides::default(),
-    )
+    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default())
 }

@@ -7,33 +7,15 @@ use crate::rule::Family;
 
 #[test]
 fn what_we_write_we_read() {
-    let pod = PodOverrides {
-        virtual_interfaces: vec!["br0".parse().unwrap()],
-        ..PodOverrides::default()
-    };
-    let plan = plan(
-        &Settings {
-            dns: true,
-            ..Settings::default()
-        },
-        &pod,
-    );
+    let pod = PodOverrides { virtual_interfaces: vec!["br0".parse().unwrap()], ..PodOverrides::default() };
+    let plan = plan(&Settings { dns: true, ..Settings::default() }, &pod);
     for family in Family::ALL {
         let observed = Observed::parse(&render::rules(&plan, family));
         for table in Table::ALL {
             for chain in Chain::ALL {
-                let want: Vec<_> = plan
-                    .table(family, table)
-                    .unwrap()
-                    .of(chain)
-                    .iter()
-                    .map(Some)
-                    .collect();
+                let want: Vec<_> = plan.table(family, table).unwrap().of(chain).iter().map(Some).collect();
                 let rules = observed.table(table).unwrap().rules(chain.name());
-                assert_eq!(
-                    rules.iter().map(|saved| saved.rule.as_ref()).collect::<Vec<_>>(),
-                    want
-                );
+                assert_eq!(rules.iter().map(|saved| saved.rule.as_ref()).collect::<Vec<_>>(), want);
             }
         }
     }
@@ -42,41 +24,20 @@ fn what_we_write_we_read() {
 #[test]
 fn other_spellings_mean_the_same() {
     let tcp = Match::Protocol(Protocol::Tcp);
-    let loopback = Match::Destination {
-        not: true,
-        address: "127.0.0.1".parse().unwrap(),
-    };
-    let proxy = Match::Mark {
-        not: false,
-        mark: PROXY_MARK,
-    };
+    let loopback = Match::Destination { not: true, address: "127.0.0.1".parse().unwrap() };
+    let proxy = Match::Mark { not: false, mark: PROXY_MARK };
     let redirect = Rule::new([loopback, tcp.clone(), Match::Begins], Target::Redirect(15001));
     let rows = [
         (
             "! -d 127.0.0.1/32 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REDIRECT --to-ports 15001",
             redirect.clone(),
         ),
-        (
-            "! -d 127.0.0.1 -p tcp --tcp-flags SYN,RST,ACK,FIN SYN -j REDIRECT --to-ports 15001",
-            redirect,
-        ),
-        (
-            "-m mark --mark 0x539/0xfff -p tcp -j ACCEPT",
-            Rule::new([proxy.clone(), tcp], Target::Accept),
-        ),
-        (
-            "-m mark --mark 1337/4095 -j ACCEPT",
-            Rule::new([proxy], Target::Accept),
-        ),
+        ("! -d 127.0.0.1 -p tcp --tcp-flags SYN,RST,ACK,FIN SYN -j REDIRECT --to-ports 15001", redirect),
+        ("-m mark --mark 0x539/0xfff -p tcp -j ACCEPT", Rule::new([proxy.clone(), tcp], Target::Accept)),
+        ("-m mark --mark 1337/4095 -j ACCEPT", Rule::new([proxy], Target::Accept)),
         (
             "-m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff",
-            Rule::new(
-                [Match::ConnMark {
-                    not: false,
-                    mark: REPLY_MARK,
-                }],
-                Target::RestoreMark,
-            ),
+            Rule::new([Match::ConnMark { not: false, mark: REPLY_MARK }], Target::RestoreMark),
         ),
         ("-j ISTIO_OUTPUT", Rule::new([], Target::Jump(Chain::Output))),
     ];
@@ -115,14 +76,8 @@ fn rules_that_could_not_be_ours_keep_only_their_text() {
 
 #[test]
 fn a_jump_is_seen_even_in_a_rule_that_is_not_understood() {
-    assert_eq!(
-        Saved::parse("-m owner --uid-owner 0 -j ISTIO_OUTPUT").goes_to,
-        Some(Chain::Output)
-    );
-    assert_eq!(
-        Saved::parse("-s 10.0.0.0/8 -g ISTIO_PRERT").goes_to,
-        Some(Chain::Prerouting)
-    );
+    assert_eq!(Saved::parse("-m owner --uid-owner 0 -j ISTIO_OUTPUT").goes_to, Some(Chain::Output));
+    assert_eq!(Saved::parse("-s 10.0.0.0/8 -g ISTIO_PRERT").goes_to, Some(Chain::Prerouting));
     assert_eq!(Saved::parse("-j DOCKER").goes_to, None);
 }
 

@@ -8,14 +8,8 @@ fn a_plain_pod_wants_marks_and_redirection_in_both_families() {
 
 #[test]
 fn every_redirection_of_tcp_spares_connections_that_exist() {
-    let settings = Settings {
-        dns: true,
-        ..Settings::default()
-    };
-    let pod = PodOverrides {
-        virtual_interfaces: vec!["br0".parse().unwrap()],
-        ..PodOverrides::default()
-    };
+    let settings = Settings { dns: true, ..Settings::default() };
+    let pod = PodOverrides { virtual_interfaces: vec!["br0".parse().unwrap()], ..PodOverrides::default() };
     let plan = plan(&settings, &pod);
     let mut redirections = 0;
     for family in Family::ALL {
@@ -34,10 +28,7 @@ fn every_redirection_of_tcp_spares_connections_that_exist() {
 
 #[test]
 fn without_ipv6_there_is_one_family() {
-    let settings = Settings {
-        ipv6: false,
-        ..Settings::default()
-    };
+    let settings = Settings { ipv6: false, ..Settings::default() };
     let plan = plan(&settings, &PodOverrides::default());
     assert_eq!(plan.families().collect::<Vec<_>>(), [Family::V4]);
     assert_eq!(plan.table(Family::V6, Table::Nat), None);
@@ -45,46 +36,24 @@ fn without_ipv6_there_is_one_family() {
 
 #[test]
 fn an_ingress_pod_takes_plaintext_itself_but_keeps_its_marks() {
-    let pod = PodOverrides {
-        ingress: true,
-        ..PodOverrides::default()
-    };
+    let pod = PodOverrides { ingress: true, ..PodOverrides::default() };
     check(Settings::default(), pod, Family::V4, INGRESS_V4);
 }
 
 #[test]
 fn captured_dns_brings_its_rules_and_a_zone_of_its_own() {
-    let settings = Settings {
-        dns: true,
-        ..Settings::default()
-    };
+    let settings = Settings { dns: true, ..Settings::default() };
     check(settings, PodOverrides::default(), Family::V4, DNS_V4);
 }
 
 #[test]
 fn a_pod_overrides_the_nodes_word_on_dns() {
-    for (node, pod, want) in [
-        (true, Some(false), false),
-        (false, Some(true), true),
-        (true, None, true),
-        (false, None, false),
-    ] {
-        let settings = Settings {
-            dns: node,
-            ..Settings::default()
-        };
-        let plan = plan(
-            &settings,
-            &PodOverrides {
-                dns: pod,
-                ..PodOverrides::default()
-            },
-        );
-        assert_eq!(
-            plan.table(Family::V4, Table::Raw).is_some(),
-            want,
-            "node {node}, pod {pod:?}"
-        );
+    for (node, pod, want) in
+        [(true, Some(false), false), (false, Some(true), true), (true, None, true), (false, None, false)]
+    {
+        let settings = Settings { dns: node, ..Settings::default() };
+        let plan = plan(&settings, &PodOverrides { dns: pod, ..PodOverrides::default() });
+        assert_eq!(plan.table(Family::V4, Table::Raw).is_some(), want, "node {node}, pod {pod:?}");
     }
 }
 
@@ -100,34 +69,16 @@ fn traffic_of_virtual_interfaces_is_outbound_and_comes_first() {
 
 #[test]
 fn probe_addresses_are_the_nodes() {
-    let settings = Settings {
-        probe_v4: Ipv4Addr::new(169, 254, 9, 9),
-        ..Settings::default()
-    };
+    let settings = Settings { probe_v4: Ipv4Addr::new(169, 254, 9, 9), ..Settings::default() };
     let text = render::rules(&plan(&settings, &PodOverrides::default()), Family::V4);
-    assert!(
-        text.contains("-s 169.254.9.9 ") && !text.contains("169.254.7.127"),
-        "{text}"
-    );
+    assert!(text.contains("-s 169.254.9.9 ") && !text.contains("169.254.7.127"), "{text}");
 }
 
 #[test]
 fn the_hash_follows_the_rules_and_nothing_else() {
     let one = plan(&Settings::default(), &PodOverrides::default());
-    let same = plan(
-        &Settings::default(),
-        &PodOverrides {
-            dns: Some(false),
-            ..PodOverrides::default()
-        },
-    );
-    let other = plan(
-        &Settings {
-            ipv6: false,
-            ..Settings::default()
-        },
-        &PodOverrides::default(),
-    );
+    let same = plan(&Settings::default(), &PodOverrides { dns: Some(false), ..PodOverrides::default() });
+    let other = plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default());
     assert_eq!(one.hash(), same.hash());
     assert_ne!(one.hash(), other.hash());
 }
@@ -147,10 +98,7 @@ fn a_name_that_could_smuggle_words_into_a_rule_is_refused() {
         "a\"b",
         "!",
     ] {
-        assert_eq!(
-            name.parse::<InterfaceName>(),
-            Err(InterfaceNameError(name.to_owned()))
-        );
+        assert_eq!(name.parse::<InterfaceName>(), Err(InterfaceNameError(name.to_owned())));
     }
     for name in ["eth0", "br-a1b2", "docker+", "veth@if3", "vlan.7"] {
         assert_eq!(name.parse::<InterfaceName>().unwrap().to_string(), name);
@@ -160,15 +108,8 @@ fn a_name_that_could_smuggle_words_into_a_rule_is_refused() {
 #[track_caller]
 fn check(settings: Settings, pod: PodOverrides, family: Family, want: &str) {
     let text = render::rules(&plan(&settings, &pod), family);
-    let rules: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.starts_with(':') && *line != "COMMIT")
-        .collect();
-    let want: Vec<&str> = want
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with(':') && *line != "COMMIT").collect();
+    let want: Vec<&str> = want.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(rules, want);
 }
 

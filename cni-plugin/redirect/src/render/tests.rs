@@ -24,17 +24,9 @@ fn jumps_that_exist_are_removed_before_ours_are_made() {
     let deleted: Vec<&str> = text.lines().filter(|line| line.starts_with("-D")).collect();
     assert_eq!(
         deleted,
-        [
-            "-D DOCKER -s 10.0.0.0/8 -g ISTIO_PRERT",
-            "-D OUTPUT -j ISTIO_OUTPUT",
-            "-D OUTPUT -j ISTIO_OUTPUT"
-        ]
+        ["-D DOCKER -s 10.0.0.0/8 -g ISTIO_PRERT", "-D OUTPUT -j ISTIO_OUTPUT", "-D OUTPUT -j ISTIO_OUTPUT"]
     );
-    assert_eq!(
-        text.matches("-A OUTPUT -j ISTIO_OUTPUT").count(),
-        2,
-        "one for each table"
-    );
+    assert_eq!(text.matches("-A OUTPUT -j ISTIO_OUTPUT").count(), 2, "one for each table");
     assert!(text.rfind("-D ").unwrap() < text.rfind("-A OUTPUT").unwrap());
 }
 
@@ -65,19 +57,11 @@ fn removal_touches_only_tables_that_hold_something_of_ours() {
 fn where_nothing_of_ours_is_nothing_is_removed() {
     assert_eq!(iptables_remove(&Observed::default()), None);
     assert_eq!(
-        iptables_remove(&Observed::parse(
-            "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n"
-        )),
+        iptables_remove(&Observed::parse("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n")),
         None
     );
 }
 
 fn bare() -> Plan {
-    plan(
-        &Settings {
-            ipv6: false,
-            ..Settings::default()
-        },
-        &PodOverrides::default(),
-    )
+    plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default())
 }

@@ -21,14 +21,7 @@ pub(crate) fn isolate() {
     }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
     let nothing: Option<&str> = None;
-    mount(
-        nothing,
-        "/",
-        nothing,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nothing,
-    )
-    .unwrap();
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
     // iptables-legacy keeps its lock here.
     mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
 }
@@ -70,11 +63,7 @@ impl Namespace {
     #[track_caller]
     pub(crate) fn run(&self, command: &str) -> String {
         let output = self.inside(|| Command::new("sh").args(["-ec", command]).output().unwrap());
-        assert!(
-            output.status.success(),
-            "{command}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 }

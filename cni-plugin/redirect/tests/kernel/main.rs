@@ -13,15 +13,10 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     let arguments = Arguments::from_args();
     lab::isolate();
-    let mut trials = vec![trial(
-        "the_best_iptables_is_found",
-        rules::the_best_iptables_is_found,
-    )];
+    let mut trials = vec![trial("the_best_iptables_is_found", rules::the_best_iptables_is_found)];
     for variant in [Variant::Nft, Variant::Legacy] {
         for (name, test) in rules::TESTS {
-            trials.push(trial(&format!("{name}_with_{variant:?}"), move || {
-                test(&detect(variant))
-            }));
+            trials.push(trial(&format!("{name}_with_{variant:?}"), move || test(&detect(variant))));
         }
         for family in Family::ALL {
             for (name, test) in traffic::TESTS {

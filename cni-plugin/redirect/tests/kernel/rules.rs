@@ -17,30 +17,12 @@ type Row = (&'static str, fn(&Iptables));
 pub(crate) const TESTS: &[Row] = &[
     ("an_applied_plan_shows_no_drift", an_applied_plan_shows_no_drift),
     ("applying_again_changes_nothing", applying_again_changes_nothing),
-    (
-        "every_tampering_is_seen_and_repaired",
-        every_tampering_is_seen_and_repaired,
-    ),
-    (
-        "removal_leaves_nothing_and_may_be_repeated",
-        removal_leaves_nothing_and_may_be_repeated,
-    ),
-    (
-        "foreign_rules_live_through_it_all",
-        foreign_rules_live_through_it_all,
-    ),
-    (
-        "rules_of_istio_cni_are_taken_over",
-        rules_of_istio_cni_are_taken_over,
-    ),
-    (
-        "dns_rules_go_when_dns_is_no_longer_captured",
-        dns_rules_go_when_dns_is_no_longer_captured,
-    ),
-    (
-        "a_pod_without_ipv6_on_loopback_gets_no_ipv6_route",
-        a_pod_without_ipv6_on_loopback_gets_no_ipv6_route,
-    ),
+    ("every_tampering_is_seen_and_repaired", every_tampering_is_seen_and_repaired),
+    ("removal_leaves_nothing_and_may_be_repeated", removal_leaves_nothing_and_may_be_repeated),
+    ("foreign_rules_live_through_it_all", foreign_rules_live_through_it_all),
+    ("rules_of_istio_cni_are_taken_over", rules_of_istio_cni_are_taken_over),
+    ("dns_rules_go_when_dns_is_no_longer_captured", dns_rules_go_when_dns_is_no_longer_captured),
+    ("a_pod_without_ipv6_on_loopback_gets_no_ipv6_route", a_pod_without_ipv6_on_loopback_gets_no_ipv6_route),
     ("our_own_namespace_is_refused", our_own_namespace_is_refused),
     ("what_is_no_namespace_is_refused", what_is_no_namespace_is_refused),
 ];
@@ -60,13 +42,7 @@ fn an_applied_plan_shows_no_drift(iptables: &Iptables) {
         assert_ne!(inspect(iptables, &pod, &planned(!dns)), Drift::default());
         for (family, all) in [("-4", "0.0.0.0/0"), ("-6", "::/0")] {
             let rules = pod.run(&format!("ip {family} rule"));
-            assert_eq!(
-                rules
-                    .matches("32764:\tfrom all fwmark 0x111/0xfff lookup 100")
-                    .count(),
-                1,
-                "{rules}"
-            );
+            assert_eq!(rules.matches("32764:\tfrom all fwmark 0x111/0xfff lookup 100").count(), 1, "{rules}");
             let routes = pod.run(&format!("ip {family} -N route show table 100"));
             assert!(
                 routes.contains("dev lo") && (routes.contains(all) || routes.contains("default")),
@@ -92,54 +68,25 @@ fn every_tampering_is_seen_and_repaired(iptables: &Iptables) {
         let drift = inspect(iptables, &pod, &plan);
         assert!(drift.findings.contains(&want), "{command}: {drift}");
         apply::apply(iptables, pod.as_fd(), &plan).unwrap();
-        assert_eq!(
-            inspect(iptables, &pod, &plan),
-            Drift::default(),
-            "after {command}"
-        );
+        assert_eq!(inspect(iptables, &pod, &plan), Drift::default(), "after {command}");
     }
 }
 
 fn tamperings() -> Vec<(&'static str, Finding)> {
-    let nat = |chain| Place {
-        family: Family::V4,
-        table: Table::Nat,
-        chain,
-    };
+    let nat = |chain| Place { family: Family::V4, table: Table::Nat, chain };
     vec![
-        (
-            "iptables -t nat -F ISTIO_PRERT",
-            Finding::RulesDiffer(nat(Chain::Prerouting)),
-        ),
-        (
-            "iptables -t nat -D ISTIO_OUTPUT 1",
-            Finding::RulesDiffer(nat(Chain::Output)),
-        ),
-        (
-            "iptables -t nat -I ISTIO_OUTPUT -j ACCEPT",
-            Finding::RulesDiffer(nat(Chain::Output)),
-        ),
+        ("iptables -t nat -F ISTIO_PRERT", Finding::RulesDiffer(nat(Chain::Prerouting))),
+        ("iptables -t nat -D ISTIO_OUTPUT 1", Finding::RulesDiffer(nat(Chain::Output))),
+        ("iptables -t nat -I ISTIO_OUTPUT -j ACCEPT", Finding::RulesDiffer(nat(Chain::Output))),
         (
             "iptables -t nat -A ISTIO_OUTPUT -m comment --comment 'a b' -j ACCEPT",
             Finding::RulesDiffer(nat(Chain::Output)),
         ),
-        (
-            "iptables -t nat -D OUTPUT -j ISTIO_OUTPUT",
-            Finding::JumpMissing(nat(Chain::Output)),
-        ),
-        (
-            "iptables -t nat -A OUTPUT -j ISTIO_OUTPUT",
-            Finding::JumpsStray(nat(Chain::Output)),
-        ),
-        (
-            "iptables -t nat -I OUTPUT -d 10.0.0.0/8 -j ISTIO_OUTPUT",
-            Finding::JumpsStray(nat(Chain::Output)),
-        ),
+        ("iptables -t nat -D OUTPUT -j ISTIO_OUTPUT", Finding::JumpMissing(nat(Chain::Output))),
+        ("iptables -t nat -A OUTPUT -j ISTIO_OUTPUT", Finding::JumpsStray(nat(Chain::Output))),
+        ("iptables -t nat -I OUTPUT -d 10.0.0.0/8 -j ISTIO_OUTPUT", Finding::JumpsStray(nat(Chain::Output))),
         ("iptables -t nat -F", Finding::JumpMissing(nat(Chain::Output))),
-        (
-            "iptables -t nat -F; iptables -t nat -X",
-            Finding::ChainMissing(nat(Chain::Output)),
-        ),
+        ("iptables -t nat -F; iptables -t nat -X", Finding::ChainMissing(nat(Chain::Output))),
         (
             "ip6tables -t mangle -F ISTIO_PRERT",
             Finding::RulesDiffer(Place {
@@ -150,28 +97,12 @@ fn tamperings() -> Vec<(&'static str, Finding)> {
         ),
         (
             "iptables -t raw -N ISTIO_OUTPUT; iptables -t raw -A OUTPUT -j ISTIO_OUTPUT",
-            Finding::ChainStray(Place {
-                family: Family::V4,
-                table: Table::Raw,
-                chain: Chain::Output,
-            }),
+            Finding::ChainStray(Place { family: Family::V4, table: Table::Raw, chain: Chain::Output }),
         ),
-        (
-            "ip -4 rule del pref 32764",
-            Finding::PolicyRuleMissing(Family::V4),
-        ),
-        (
-            "ip -6 rule del pref 32764",
-            Finding::PolicyRuleMissing(Family::V6),
-        ),
-        (
-            "ip -4 route flush table 100",
-            Finding::LocalRouteMissing(Family::V4),
-        ),
-        (
-            "ip -6 route flush table 100",
-            Finding::LocalRouteMissing(Family::V6),
-        ),
+        ("ip -4 rule del pref 32764", Finding::PolicyRuleMissing(Family::V4)),
+        ("ip -6 rule del pref 32764", Finding::PolicyRuleMissing(Family::V6)),
+        ("ip -4 route flush table 100", Finding::LocalRouteMissing(Family::V4)),
+        ("ip -6 route flush table 100", Finding::LocalRouteMissing(Family::V6)),
     ]
 }
 
@@ -180,10 +111,7 @@ fn removal_leaves_nothing_and_may_be_repeated(iptables: &Iptables) {
     let untouched = pod.run(ROUTING);
     apply::remove(iptables, pod.as_fd()).unwrap();
     apply::apply(iptables, pod.as_fd(), &planned(true)).unwrap();
-    pod.run(&spelled(
-        iptables,
-        "iptables -t nat -A OUTPUT -d 10.0.0.0/8 -j ISTIO_OUTPUT",
-    ));
+    pod.run(&spelled(iptables, "iptables -t nat -A OUTPUT -d 10.0.0.0/8 -j ISTIO_OUTPUT"));
     pod.run("ip -6 rule del pref 32764");
     for _ in 0..2 {
         apply::remove(iptables, pod.as_fd()).unwrap();
@@ -212,11 +140,7 @@ fn foreign_rules_live_through_it_all(iptables: &Iptables) {
     }
     apply::remove(iptables, pod.as_fd()).unwrap();
     let lines = |state: &str| {
-        state
-            .lines()
-            .filter(|line| line.starts_with("-A"))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+        state.lines().filter(|line| line.starts_with("-A")).map(str::to_owned).collect::<Vec<_>>()
     };
     let after = state(iptables, &pod);
     assert_eq!(lines(&after), lines(&before));
@@ -268,10 +192,7 @@ fn a_pod_without_ipv6_on_loopback_gets_no_ipv6_route(iptables: &Iptables) {
     apply::apply(iptables, pod.as_fd(), &plan).unwrap();
     assert_eq!(inspect(iptables, &pod, &plan), Drift::default());
     assert_eq!(pod.run("ip -6 route show table 100 2>/dev/null || true"), "");
-    assert!(
-        pod.run(&spelled(iptables, "ip6tables-save"))
-            .contains("ISTIO_PRERT")
-    );
+    assert!(pod.run(&spelled(iptables, "ip6tables-save")).contains("ISTIO_PRERT"));
     apply::remove(iptables, pod.as_fd()).unwrap();
 }
 
@@ -280,10 +201,7 @@ fn our_own_namespace_is_refused(iptables: &Iptables) {
     let error = apply::apply(iptables, own.as_fd(), &planned(false)).unwrap_err();
     assert!(matches!(error, RedirectError::OwnNamespace), "{error:?}");
     let errors = apply::remove(iptables, own.as_fd()).unwrap_err();
-    assert!(
-        matches!(errors.as_slice(), [RedirectError::OwnNamespace]),
-        "{errors:?}"
-    );
+    assert!(matches!(errors.as_slice(), [RedirectError::OwnNamespace]), "{errors:?}");
 }
 
 fn what_is_no_namespace_is_refused(iptables: &Iptables) {
@@ -297,13 +215,7 @@ fn inspect(iptables: &Iptables, pod: &Namespace, plan: &Plan) -> Drift {
 }
 
 fn planned(dns: bool) -> Plan {
-    plan(
-        &Settings {
-            dns,
-            ..Settings::default()
-        },
-        &PodOverrides::default(),
-    )
+    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default())
 }
 
 /// Everything the pod holds, without counters and dates.
@@ -319,11 +231,7 @@ fn state(iptables: &Iptables, pod: &Namespace) -> String {
 
 /// The command with the variant's own programs.
 fn spelled(iptables: &Iptables, command: &str) -> String {
-    let variant = if iptables.variant() == Variant::Legacy {
-        "legacy"
-    } else {
-        "nft"
-    };
+    let variant = if iptables.variant() == Variant::Legacy { "legacy" } else { "nft" };
     command
         .replace("tables -", &format!("tables-{variant} -"))
         .replace("tables-save", &format!("tables-{variant}-save"))

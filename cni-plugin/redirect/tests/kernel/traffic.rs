@@ -15,30 +15,12 @@ use crate::lab::Namespace;
 type Row = (&'static str, fn(&Iptables, Family));
 
 pub(crate) const TESTS: &[Row] = &[
-    (
-        "connections_that_exist_live_on_and_new_ones_are_captured",
-        connections_that_exist_live_on,
-    ),
-    (
-        "tunnels_probes_and_self_calls_are_not_captured",
-        tunnels_probes_and_self_calls_are_not_captured,
-    ),
-    (
-        "the_application_sees_its_clients_and_answers_through_the_proxy",
-        the_application_sees_its_clients,
-    ),
-    (
-        "no_first_packet_opens_a_way_past_the_proxy",
-        no_first_packet_opens_a_way_past_the_proxy,
-    ),
-    (
-        "no_old_connection_opens_a_way_past_the_proxy",
-        no_old_connection_opens_a_way_past_the_proxy,
-    ),
-    (
-        "a_withdrawn_pod_is_reached_directly_again",
-        a_withdrawn_pod_is_reached_directly_again,
-    ),
+    ("connections_that_exist_live_on_and_new_ones_are_captured", connections_that_exist_live_on),
+    ("tunnels_probes_and_self_calls_are_not_captured", tunnels_probes_and_self_calls_are_not_captured),
+    ("the_application_sees_its_clients_and_answers_through_the_proxy", the_application_sees_its_clients),
+    ("no_first_packet_opens_a_way_past_the_proxy", no_first_packet_opens_a_way_past_the_proxy),
+    ("no_old_connection_opens_a_way_past_the_proxy", no_old_connection_opens_a_way_past_the_proxy),
+    ("a_withdrawn_pod_is_reached_directly_again", a_withdrawn_pod_is_reached_directly_again),
 ];
 
 fn connections_that_exist_live_on(iptables: &Iptables, family: Family) {
@@ -74,17 +56,14 @@ fn tunnels_probes_and_self_calls_are_not_captured(iptables: &Iptables, family: F
         Family::V6 => Settings::default().probe_v6.into(),
     };
     let length = if family == Family::V4 { 32 } else { 128 };
-    lab.peer.run(&format!(
-        "ip addr add {probe}/{length} dev eth0 {}",
-        if length == 128 { "nodad" } else { "" }
-    ));
+    lab.peer
+        .run(&format!("ip addr add {probe}/{length} dev eth0 {}", if length == 128 { "nodad" } else { "" }));
     lab.pod.run(&format!("ip route add {probe}/{length} dev eth0"));
     lab.apply(iptables);
     let new = lab.peer.inside(|| connect((lab.pod_address(), 15008).into()));
     exchange(&new, &accept(&tunnel));
-    let probing = lab
-        .peer
-        .inside(|| connect_from((probe, 0).into(), (lab.pod_address(), APP).into()).unwrap());
+    let probing =
+        lab.peer.inside(|| connect_from((probe, 0).into(), (lab.pod_address(), APP).into()).unwrap());
     exchange(&probing, &accept(&lab.app));
     for address in [lab.pod_address(), lab.loopback()] {
         let call = lab.pod.inside(|| connect((address, APP).into()));
@@ -129,10 +108,7 @@ fn no_first_packet_opens_a_way_past_the_proxy(iptables: &Iptables, family: Famil
             // An exchange first, so that no packet waits for the peer's link-layer address.
             Socket::new(lab.domain(), Type::RAW, Some(Protocol::TCP))
                 .unwrap()
-                .send_to(
-                    &ack_with_md5(from(port), to),
-                    &SocketAddr::from((lab.pod_address(), 0)).into(),
-                )
+                .send_to(&ack_with_md5(from(port), to), &SocketAddr::from((lab.pod_address(), 0)).into())
                 .unwrap();
             connect_from(from(port), to)
         })
@@ -142,14 +118,9 @@ fn no_first_packet_opens_a_way_past_the_proxy(iptables: &Iptables, family: Famil
     let error = attack(40_001).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     // Proof that the attack is one: without the rules that answer it, it reaches the application.
-    let tables = if family == Family::V4 {
-        "iptables"
-    } else {
-        "ip6tables"
-    };
+    let tables = if family == Family::V4 { "iptables" } else { "ip6tables" };
     let variant = format!("{:?}", iptables.variant()).to_lowercase();
-    lab.pod
-        .run(&format!("{tables}-{variant} -t mangle -F ISTIO_PRERT"));
+    lab.pod.run(&format!("{tables}-{variant} -t mangle -F ISTIO_PRERT"));
     exchange(&attack(40_002).unwrap(), &accept(&lab.app));
 }
 
@@ -163,10 +134,7 @@ fn no_old_connection_opens_a_way_past_the_proxy(iptables: &Iptables, family: Fam
     let (from, to) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
     Socket::from(client).set_linger(Some(Duration::ZERO)).unwrap();
     let mut app = app;
-    assert_eq!(
-        app.read(&mut [0]).unwrap_err().kind(),
-        io::ErrorKind::ConnectionReset
-    );
+    assert_eq!(app.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     if let Ok(new) = lab.peer.inside(|| connect_from(from, to)) {
         exchange(&new, &accept(&lab.inbound));
     }
@@ -197,14 +165,7 @@ impl Lab {
         let (pod, peer) = Namespace::pair();
         let listen = |port| pod.inside(|| TcpListener::bind((any(family), port)).unwrap());
         let (app, inbound, outbound) = (listen(APP), listen(15006), listen(15001));
-        Self {
-            family,
-            pod,
-            peer,
-            app,
-            inbound,
-            outbound,
-        }
+        Self { family, pod, peer, app, inbound, outbound }
     }
 
     fn apply(&self, iptables: &Iptables) {
@@ -238,18 +199,12 @@ impl Lab {
     }
 
     fn domain(&self) -> Domain {
-        if self.family == Family::V4 {
-            Domain::IPV4
-        } else {
-            Domain::IPV6
-        }
+        if self.family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 }
     }
 }
 
 fn any(family: Family) -> IpAddr {
-    if family == Family::V4 { "0.0.0.0" } else { "::" }
-        .parse()
-        .unwrap()
+    if family == Family::V4 { "0.0.0.0" } else { "::" }.parse().unwrap()
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -303,13 +258,10 @@ fn ack_with_md5(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     pseudo.extend(octets(to.ip()));
     pseudo.extend(u32::try_from(segment.len()).unwrap().to_be_bytes());
     pseudo.extend([0, 0, 0, 6]);
-    let sum = [pseudo.as_slice(), &segment]
-        .concat()
-        .chunks(2)
-        .fold(0_u32, |sum, pair| {
-            let sum = pair.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)) + sum;
-            (sum & 0xffff) + (sum >> 16)
-        });
+    let sum = [pseudo.as_slice(), &segment].concat().chunks(2).fold(0_u32, |sum, pair| {
+        let sum = pair.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)) + sum;
+        (sum & 0xffff) + (sum >> 16)
+    });
     let checksum = !u16::try_from(sum).unwrap();
     segment.splice(16..18, checksum.to_be_bytes());
     segment

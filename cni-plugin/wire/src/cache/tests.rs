@@ -5,10 +5,7 @@ fn what_is_written_is_read() {
     let path = scratch("round");
     let selected = SelectedNamespaces(["b", "a"].map(str::to_owned).into());
     selected.write(&path).unwrap();
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        r#"{"version":1,"namespaces":["a","b"]}"#
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"version":1,"namespaces":["a","b"]}"#);
     let read = SelectedNamespaces::read(&path).unwrap().unwrap();
     assert_eq!(read, selected);
     assert!(read.contains("a") && !read.contains("c"));
@@ -34,17 +31,12 @@ fn a_newer_file_is_refused_by_name() {
     let path = scratch("newer");
     fs::write(&path, r#"{"version":2,"namespaces":[]}"#).unwrap();
     let error = SelectedNamespaces::read(&path).unwrap_err();
-    assert!(
-        matches!(error, CacheError::UnsupportedVersion { got: 2, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, CacheError::UnsupportedVersion { got: 2, .. }), "{error:?}");
 }
 
 #[test]
 fn a_missing_folder_is_a_failed_write() {
-    let path = scratch("folder")
-        .with_file_name("none")
-        .join("selected-namespaces.json");
+    let path = scratch("folder").with_file_name("none").join("selected-namespaces.json");
     let error = SelectedNamespaces::default().write(&path).unwrap_err();
     assert!(matches!(error, CacheError::Write { .. }), "{error:?}");
 }

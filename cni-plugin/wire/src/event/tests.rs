@@ -8,12 +8,7 @@ use crate::seqpacket::Listener;
 
 #[test]
 fn an_add_is_one_flat_object_with_a_version() {
-    let bytes = Event::Add {
-        pod: pod(),
-        netns: null(),
-    }
-    .encode()
-    .unwrap();
+    let bytes = Event::Add { pod: pod(), netns: null() }.encode().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     let want = serde_json::json!({
         "version": 1, "event": "add", "name": "web", "namespace": "shop", "uid": "u-1",
@@ -24,18 +19,8 @@ fn an_add_is_one_flat_object_with_a_version() {
 
 #[test]
 fn every_event_survives_the_way() {
-    let collect = Collect {
-        container_ids: vec!["c1".to_owned()],
-    };
-    match way(
-        &Event::Add {
-            pod: pod(),
-            netns: null(),
-        },
-        vec![null()],
-    )
-    .unwrap()
-    {
+    let collect = Collect { container_ids: vec!["c1".to_owned()] };
+    match way(&Event::Add { pod: pod(), netns: null() }, vec![null()]).unwrap() {
         Event::Add { pod: got, netns: _ } => assert_eq!(got, pod()),
         other @ (Event::Delete(_) | Event::Check(_) | Event::Collect(_) | Event::Status) => {
             panic!("{other:?}")
@@ -52,42 +37,22 @@ fn every_event_survives_the_way() {
 
 #[test]
 fn every_outcome_survives_the_way() {
-    let failed = Outcome::Failed {
-        message: "no proxy".to_owned(),
-        retry: true,
-    };
+    let failed = Outcome::Failed { message: "no proxy".to_owned(), retry: true };
     for outcome in [Outcome::Enrolled, Outcome::NotSelected, Outcome::Done, failed] {
-        let packet = Packet {
-            bytes: outcome.encode().unwrap(),
-            fds: vec![],
-        };
+        let packet = Packet { bytes: outcome.encode().unwrap(), fds: vec![] };
         assert_eq!(Outcome::decode(packet).unwrap(), outcome);
     }
 }
 
 #[test]
 fn an_add_without_a_namespace_is_refused() {
-    let error = way(
-        &Event::Add {
-            pod: pod(),
-            netns: null(),
-        },
-        vec![],
-    )
-    .unwrap_err();
+    let error = way(&Event::Add { pod: pod(), netns: null() }, vec![]).unwrap_err();
     assert!(matches!(error, EventError::MissingDescriptor), "{error:?}");
 }
 
 #[test]
 fn an_add_with_two_descriptors_is_refused() {
-    let error = way(
-        &Event::Add {
-            pod: pod(),
-            netns: null(),
-        },
-        vec![null(), null()],
-    )
-    .unwrap_err();
+    let error = way(&Event::Add { pod: pod(), netns: null() }, vec![null(), null()]).unwrap_err();
     assert!(matches!(error, EventError::TooManyDescriptors), "{error:?}");
 }
 
@@ -103,10 +68,7 @@ fn a_descriptor_with_any_other_event_is_refused() {
 fn another_version_is_refused_by_name_whatever_else_it_says() {
     let bytes = br#"{"version":2,"event":"summon"}"#.to_vec();
     let error = Event::decode(Packet { bytes, fds: vec![] }).unwrap_err();
-    assert!(
-        matches!(error, EventError::UnsupportedVersion { got: 2 }),
-        "{error:?}"
-    );
+    assert!(matches!(error, EventError::UnsupportedVersion { got: 2 }), "{error:?}");
 }
 
 #[test]
@@ -119,11 +81,7 @@ fn bytes_that_are_no_event_are_refused() {
         r#"{"version":1,"event":"summon"}"#,
         r#"{"version":1,"event":"add"}"#,
     ] {
-        let error = Event::decode(Packet {
-            bytes: text.as_bytes().to_vec(),
-            fds: vec![null()],
-        })
-        .unwrap_err();
+        let error = Event::decode(Packet { bytes: text.as_bytes().to_vec(), fds: vec![null()] }).unwrap_err();
         assert!(matches!(error, EventError::Undecodable(_)), "{text}: {error:?}");
     }
 }
@@ -131,18 +89,13 @@ fn bytes_that_are_no_event_are_refused() {
 #[test]
 fn an_event_that_does_not_fit_is_not_sent() {
     let container_ids = vec!["c".repeat(64); 1200];
-    let error = Event::<OwnedFd>::Collect(Collect { container_ids })
-        .encode()
-        .unwrap_err();
+    let error = Event::<OwnedFd>::Collect(Collect { container_ids }).encode().unwrap_err();
     assert!(matches!(error, EventError::TooLong { .. }), "{error:?}");
 }
 
 #[test]
 fn a_long_message_is_cut_and_still_fits_when_escaped() {
-    let outcome = Outcome::Failed {
-        message: "\u{1}".repeat(DATAGRAM_LIMIT),
-        retry: false,
-    };
+    let outcome = Outcome::Failed { message: "\u{1}".repeat(DATAGRAM_LIMIT), retry: false };
     assert!(outcome.encode().unwrap().len() <= DATAGRAM_LIMIT);
 }
 
@@ -155,14 +108,7 @@ async fn a_plugin_asks_and_an_agent_answers() {
         move || {
             let connection =
                 BlockingConnection::connect(&path, DATAGRAM_LIMIT, Duration::from_secs(20)).unwrap();
-            ask(
-                &connection,
-                &Event::Add {
-                    pod: pod(),
-                    netns: null().as_fd(),
-                },
-            )
-            .unwrap()
+            ask(&connection, &Event::Add { pod: pod(), netns: null().as_fd() }).unwrap()
         }
     });
     let connection = listener.accept().await.unwrap();
@@ -181,10 +127,7 @@ proptest! {
 }
 
 fn way(event: &Event, fds: Vec<OwnedFd>) -> Result<Event, EventError> {
-    Event::decode(Packet {
-        bytes: event.encode()?,
-        fds,
-    })
+    Event::decode(Packet { bytes: event.encode()?, fds })
 }
 
 fn pod() -> AddPod {
@@ -199,11 +142,7 @@ fn pod() -> AddPod {
 }
 
 fn deleted() -> DelPod {
-    DelPod {
-        name: "web".to_owned(),
-        namespace: "shop".to_owned(),
-        container_id: "c1".to_owned(),
-    }
+    DelPod { name: "web".to_owned(), namespace: "shop".to_owned(), container_id: "c1".to_owned() }
 }
 
 fn checked() -> CheckPod {

@@ -37,10 +37,7 @@ impl BlockingConnection {
         match open() {
             Ok(socket) => Ok(Self { socket, limit }),
             Err(Errno::AGAIN) => Err(SocketError::TimedOut { attempt: "connect" }),
-            Err(errno) => Err(SocketError::Connect {
-                path: path.to_owned(),
-                source: errno.into(),
-            }),
+            Err(errno) => Err(SocketError::Connect { path: path.to_owned(), source: errno.into() }),
         }
     }
 
@@ -59,16 +56,10 @@ impl BlockingConnection {
     ///
     /// As [`super::Connection::recv`], and [`SocketError::TimedOut`].
     pub fn recv(&self) -> Result<Packet, SocketError> {
-        syscalls::recv(self.socket.as_fd(), self.limit)
-            .map_err(|errno| timed("receive", errno))?
-            .judge()
+        syscalls::recv(self.socket.as_fd(), self.limit).map_err(|errno| timed("receive", errno))?.judge()
     }
 }
 
 fn timed(attempt: &'static str, errno: Errno) -> SocketError {
-    if errno == Errno::AGAIN {
-        SocketError::TimedOut { attempt }
-    } else {
-        failed(attempt, errno)
-    }
+    if errno == Errno::AGAIN { SocketError::TimedOut { attempt } } else { failed(attempt, errno) }
 }

@@ -34,10 +34,8 @@ impl Connection {
             rustix::net::connect(&socket, &syscalls::address(path)?)?;
             Ok::<_, Errno>(socket)
         };
-        let socket = open().map_err(|errno| SocketError::Connect {
-            path: path.to_owned(),
-            source: errno.into(),
-        })?;
+        let socket =
+            open().map_err(|errno| SocketError::Connect { path: path.to_owned(), source: errno.into() })?;
         Self::register(socket, limit)
     }
 
@@ -54,10 +52,7 @@ impl Connection {
     }
 
     fn register(socket: OwnedFd, limit: usize) -> Result<Self, SocketError> {
-        Ok(Self {
-            socket: watch(socket)?,
-            limit,
-        })
+        Ok(Self { socket: watch(socket)?, limit })
     }
 
     /// Sends one packet, with `fd` beside it. The caller keeps its descriptor. Cancel-safe: a packet goes whole or not.
@@ -123,14 +118,9 @@ impl Listener {
     ///
     /// [`SocketError::Listen`], also when something that is no socket has that name.
     pub fn bind(path: &Path, mode: u32, limit: usize) -> Result<Self, SocketError> {
-        let socket = listen(path, mode).map_err(|source| SocketError::Listen {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            socket: watch(socket)?,
-            limit,
-        })
+        let socket =
+            listen(path, mode).map_err(|source| SocketError::Listen { path: path.to_owned(), source })?;
+        Ok(Self { socket: watch(socket)?, limit })
     }
 
     /// The next connection. Cancel-safe.
@@ -146,10 +136,7 @@ impl Listener {
                 rustix::net::accept_with(socket, flags).map_err(io::Error::from)
             })
             .await
-            .map_err(|source| SocketError::Io {
-                attempt: "accept",
-                source,
-            })?;
+            .map_err(|source| SocketError::Io { attempt: "accept", source })?;
         Connection::register(socket, self.limit)
     }
 }
@@ -166,15 +153,9 @@ fn listen(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-#[expect(
-    deprecated,
-    reason = "its successor is an unsafe function; an OwnedFd keeps what that asks for"
-)]
+#[expect(deprecated, reason = "its successor is an unsafe function; an OwnedFd keeps what that asks for")]
 fn watch(socket: OwnedFd) -> Result<AsyncFd<OwnedFd>, SocketError> {
-    AsyncFd::new(socket).map_err(|source| SocketError::Io {
-        attempt: "watch a socket",
-        source,
-    })
+    AsyncFd::new(socket).map_err(|source| SocketError::Io { attempt: "watch a socket", source })
 }
 
 fn io_failed(attempt: &'static str, source: io::Error) -> SocketError {

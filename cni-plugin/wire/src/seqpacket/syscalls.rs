@@ -18,12 +18,7 @@ use super::{Packet, SocketError};
 pub(super) const DESCRIPTOR_ROOM: usize = 4;
 
 pub(super) fn socket(flags: SocketFlags) -> Result<OwnedFd> {
-    socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        flags | SocketFlags::CLOEXEC,
-        None,
-    )
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags | SocketFlags::CLOEXEC, None)
 }
 
 pub(super) fn address(path: &Path) -> Result<SocketAddrUnix> {
@@ -53,12 +48,7 @@ pub(super) fn recv(socket: BorrowedFd<'_>, limit: usize) -> Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTOR_ROOM))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = retry_on_intr(|| {
-        recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
+        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     let mut fds = Vec::new();
     for message in control.drain() {
@@ -67,11 +57,7 @@ pub(super) fn recv(socket: BorrowedFd<'_>, limit: usize) -> Result<Received> {
         }
     }
     bytes.truncate(got.bytes);
-    Ok(Received {
-        packet: Packet { bytes, fds },
-        flags: got.flags,
-        limit,
-    })
+    Ok(Received { packet: Packet { bytes, fds }, flags: got.flags, limit })
 }
 
 impl Received {
@@ -80,9 +66,7 @@ impl Received {
             return Err(SocketError::Truncated { limit: self.limit });
         }
         if self.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(SocketError::DescriptorsTruncated {
-                limit: DESCRIPTOR_ROOM,
-            });
+            return Err(SocketError::DescriptorsTruncated { limit: DESCRIPTOR_ROOM });
         }
         if self.packet.bytes.is_empty() {
             return Err(SocketError::Closed);
@@ -96,8 +80,5 @@ pub(super) fn failed(attempt: &'static str, errno: Errno) -> SocketError {
     if errno == Errno::PIPE || errno == Errno::CONNRESET {
         return SocketError::Closed;
     }
-    SocketError::Io {
-        attempt,
-        source: errno.into(),
-    }
+    SocketError::Io { attempt, source: errno.into() }
 }

@@ -14,18 +14,13 @@ async fn a_packet_arrives_whole_with_its_descriptor() {
     let packet = right.recv().await.unwrap();
     assert_eq!(packet.bytes, b"hello");
     let [fd] = <[OwnedFd; 1]>::try_from(packet.fds).unwrap();
-    assert_eq!(
-        File::from(fd).metadata().unwrap().rdev(),
-        file.metadata().unwrap().rdev()
-    );
+    assert_eq!(File::from(fd).metadata().unwrap().rdev(), file.metadata().unwrap().rdev());
 }
 
 #[tokio::test]
 async fn a_received_descriptor_is_closed_on_exec() {
     let (left, right) = Connection::pair(1024).unwrap();
-    left.send(b"x", Some(File::open("/dev/null").unwrap().as_fd()))
-        .await
-        .unwrap();
+    left.send(b"x", Some(File::open("/dev/null").unwrap().as_fd())).await.unwrap();
     let packet = right.recv().await.unwrap();
     let flags = rustix::io::fcntl_getfd(&packet.fds[0]).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
@@ -75,10 +70,7 @@ async fn more_descriptors_than_anybody_may_send_are_refused_and_closed() {
     send_many(&left, &writer, 16);
     drop(writer);
     let error = right.recv().await.unwrap_err();
-    assert!(
-        matches!(error, SocketError::DescriptorsTruncated { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, SocketError::DescriptorsTruncated { .. }), "{error:?}");
     assert_eq!(io::read_to_string(reader).unwrap(), "");
 }
 
@@ -104,10 +96,7 @@ async fn a_listener_replaces_the_socket_of_its_predecessor() {
     let first = Listener::bind(&path, 0o600, 1024).unwrap();
     let second = Listener::bind(&path, 0o640, 1024).unwrap();
     drop(first);
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o640
-    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     let client = Connection::connect(&path, 1024).unwrap();
     let server = second.accept().await.unwrap();
     client.send(b"x", None).await.unwrap();
@@ -127,10 +116,7 @@ async fn a_listener_never_removes_what_is_no_socket() {
 #[tokio::test]
 async fn nobody_listening_is_a_failed_connect() {
     let path = scratch("nobody").join("agent.sock");
-    assert!(matches!(
-        Connection::connect(&path, 1024),
-        Err(SocketError::Connect { .. })
-    ));
+    assert!(matches!(Connection::connect(&path, 1024), Err(SocketError::Connect { .. })));
     let blocking = BlockingConnection::connect(&path, 1024, Duration::from_secs(5));
     assert!(matches!(blocking, Err(SocketError::Connect { .. })));
 }
@@ -141,9 +127,7 @@ async fn a_blocking_peer_exchanges_packets_with_a_runtime() {
     let listener = Listener::bind(&path, 0o600, 1024).unwrap();
     let plugin = std::thread::spawn(move || {
         let connection = BlockingConnection::connect(&path, 1024, Duration::from_secs(20)).unwrap();
-        connection
-            .send(b"ping", Some(File::open("/dev/null").unwrap().as_fd()))
-            .unwrap();
+        connection.send(b"ping", Some(File::open("/dev/null").unwrap().as_fd())).unwrap();
         connection.recv().unwrap().bytes
     });
     let server = listener.accept().await.unwrap();
@@ -158,10 +142,7 @@ async fn a_blocking_receive_gives_up_at_its_timeout() {
     let path = scratch("timeout").join("agent.sock");
     let _listener = Listener::bind(&path, 0o600, 1024).unwrap();
     let connection = BlockingConnection::connect(&path, 1024, Duration::from_millis(20)).unwrap();
-    assert!(matches!(
-        connection.recv(),
-        Err(SocketError::TimedOut { attempt: "receive" })
-    ));
+    assert!(matches!(connection.recv(), Err(SocketError::TimedOut { attempt: "receive" })));
 }
 
 fn send_many(connection: &Connection, fd: &impl AsFd, count: usize) {

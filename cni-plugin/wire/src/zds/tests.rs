@@ -19,22 +19,12 @@ fn the_bytes_are_those_of_the_protocol() {
 
 #[test]
 fn every_request_survives_the_way() {
-    let packet = |request: &Request, fds| Packet {
-        bytes: request.encode().unwrap(),
-        fds,
-    };
+    let packet = |request: &Request, fds| Packet { bytes: request.encode().unwrap(), fds };
     match Request::decode(packet(&add("u"), vec![null()])).unwrap() {
         Request::Add { uid, info, netns: _ } => {
             assert_eq!(uid, PodUid("u".to_owned()));
-            let WorkloadInfo {
-                name,
-                namespace,
-                service_account,
-            } = info;
-            assert_eq!(
-                (name.as_str(), namespace.as_str(), service_account.as_str()),
-                ("n", "s", "a")
-            );
+            let WorkloadInfo { name, namespace, service_account } = info;
+            assert_eq!((name.as_str(), namespace.as_str(), service_account.as_str()), ("n", "s", "a"));
         }
         other @ (Request::Keep { .. } | Request::Delete { .. } | Request::SnapshotSent) => {
             panic!("{other:?}")
@@ -43,10 +33,7 @@ fn every_request_survives_the_way() {
     assert!(matches!(Request::decode(packet(&keep("u"), vec![])), Ok(Request::Keep { uid }) if uid.0 == "u"));
     let deleted = Request::decode(packet(&delete("u"), vec![]));
     assert!(matches!(deleted, Ok(Request::Delete { uid }) if uid.0 == "u"));
-    assert!(matches!(
-        Request::decode(packet(&Request::SnapshotSent, vec![])),
-        Ok(Request::SnapshotSent)
-    ));
+    assert!(matches!(Request::decode(packet(&Request::SnapshotSent, vec![])), Ok(Request::SnapshotSent)));
 }
 
 #[test]
@@ -59,41 +46,24 @@ fn only_an_add_has_a_descriptor_to_send() {
 
 #[test]
 fn an_add_without_a_descriptor_is_refused() {
-    let error = Request::decode(Packet {
-        bytes: add("u").encode().unwrap(),
-        fds: vec![],
-    })
-    .unwrap_err();
+    let error = Request::decode(Packet { bytes: add("u").encode().unwrap(), fds: vec![] }).unwrap_err();
     assert!(matches!(error, ZdsError::MissingDescriptor), "{error:?}");
 }
 
 #[test]
 fn an_add_with_two_descriptors_is_refused() {
-    let packet = Packet {
-        bytes: add("u").encode().unwrap(),
-        fds: vec![null(), null()],
-    };
+    let packet = Packet { bytes: add("u").encode().unwrap(), fds: vec![null(), null()] };
     let error = Request::decode(packet).unwrap_err();
     assert!(matches!(error, ZdsError::TooManyDescriptors), "{error:?}");
 }
 
 #[test]
 fn a_descriptor_with_any_other_request_is_refused() {
-    let rows = [
-        (keep("u"), "keep"),
-        (delete("u"), "delete"),
-        (Request::SnapshotSent, "snapshot sent"),
-    ];
+    let rows = [(keep("u"), "keep"), (delete("u"), "delete"), (Request::SnapshotSent, "snapshot sent")];
     for (request, name) in rows {
-        let error = Request::decode(Packet {
-            bytes: request.encode().unwrap(),
-            fds: vec![null()],
-        })
-        .unwrap_err();
-        assert!(
-            matches!(error, ZdsError::UnexpectedDescriptor { message } if message == name),
-            "{error:?}"
-        );
+        let error =
+            Request::decode(Packet { bytes: request.encode().unwrap(), fds: vec![null()] }).unwrap_err();
+        assert!(matches!(error, ZdsError::UnexpectedDescriptor { message } if message == name), "{error:?}");
     }
 }
 
@@ -101,29 +71,16 @@ fn a_descriptor_with_any_other_request_is_refused() {
 fn an_add_without_names_is_refused() {
     // Field 1 (add) holding only field 1 (uid).
     let bytes = vec![0x0a, 3, 0x0a, 1, b'u'];
-    let error = Request::decode(Packet {
-        bytes,
-        fds: vec![null()],
-    })
-    .unwrap_err();
-    assert!(
-        matches!(error, ZdsError::MissingField("workload_info")),
-        "{error:?}"
-    );
+    let error = Request::decode(Packet { bytes, fds: vec![null()] }).unwrap_err();
+    assert!(matches!(error, ZdsError::MissingField("workload_info")), "{error:?}");
 }
 
 #[test]
 fn a_request_about_no_pod_is_refused() {
-    for (bytes, fds) in [
-        (add("").encode(), vec![null()]),
-        (keep("").encode(), vec![]),
-        (delete("").encode(), vec![]),
-    ] {
-        let error = Request::decode(Packet {
-            bytes: bytes.unwrap(),
-            fds,
-        })
-        .unwrap_err();
+    for (bytes, fds) in
+        [(add("").encode(), vec![null()]), (keep("").encode(), vec![]), (delete("").encode(), vec![])]
+    {
+        let error = Request::decode(Packet { bytes: bytes.unwrap(), fds }).unwrap_err();
         assert!(matches!(error, ZdsError::MissingField("uid")), "{error:?}");
     }
 }
@@ -140,37 +97,22 @@ fn bytes_that_are_no_request_are_refused() {
 #[test]
 fn a_request_of_a_kind_we_do_not_know_is_refused() {
     // Field 9, empty.
-    let error = Request::decode(Packet {
-        bytes: vec![0x4a, 0x00],
-        fds: vec![],
-    })
-    .unwrap_err();
+    let error = Request::decode(Packet { bytes: vec![0x4a, 0x00], fds: vec![] }).unwrap_err();
     assert!(matches!(error, ZdsError::NoPayload), "{error:?}");
 }
 
 #[test]
 fn names_that_do_not_fit_are_not_sent() {
     let error = add(&"u".repeat(1024)).encode().unwrap_err();
-    assert!(
-        matches!(error, ZdsError::TooLong { limit: 1024, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ZdsError::TooLong { limit: 1024, .. }), "{error:?}");
 }
 
 #[test]
 fn a_long_reason_is_cut_to_what_the_peer_reads() {
     // Two bytes a character, so that some cut would fall inside one.
-    for text in [
-        "é".repeat(2000),
-        "x".repeat(2000),
-        "x".to_owned() + &"é".repeat(2000),
-    ] {
+    for text in ["é".repeat(2000), "x".repeat(2000), "x".to_owned() + &"é".repeat(2000)] {
         let bytes = Answer::Failed(text.clone()).encode();
-        assert!(
-            bytes.len() < DATAGRAM_LIMIT && bytes.len() >= DATAGRAM_LIMIT - 2,
-            "{}",
-            bytes.len()
-        );
+        assert!(bytes.len() < DATAGRAM_LIMIT && bytes.len() >= DATAGRAM_LIMIT - 2, "{}", bytes.len());
         match Answer::decode(Packet { bytes, fds: vec![] }).unwrap() {
             Answer::Failed(cut) => assert!(text.starts_with(&cut)),
             Answer::Done => panic!("a refusal became a success"),
@@ -181,32 +123,18 @@ fn a_long_reason_is_cut_to_what_the_peer_reads() {
 #[test]
 fn a_refusal_without_a_reason_is_still_a_refusal() {
     let bytes = Answer::Failed(String::new()).encode();
-    assert!(matches!(
-        Answer::decode(Packet { bytes, fds: vec![] }),
-        Ok(Answer::Failed(_))
-    ));
+    assert!(matches!(Answer::decode(Packet { bytes, fds: vec![] }), Ok(Answer::Failed(_))));
 }
 
 #[test]
 fn an_answer_with_a_descriptor_is_refused() {
-    let error = Answer::decode(Packet {
-        bytes: Answer::Done.encode(),
-        fds: vec![null()],
-    })
-    .unwrap_err();
-    assert!(
-        matches!(error, ZdsError::UnexpectedDescriptor { .. }),
-        "{error:?}"
-    );
+    let error = Answer::decode(Packet { bytes: Answer::Done.encode(), fds: vec![null()] }).unwrap_err();
+    assert!(matches!(error, ZdsError::UnexpectedDescriptor { .. }), "{error:?}");
 }
 
 #[test]
 fn an_answer_without_a_payload_is_refused() {
-    let error = Answer::decode(Packet {
-        bytes: vec![0x4a, 0x00],
-        fds: vec![],
-    })
-    .unwrap_err();
+    let error = Answer::decode(Packet { bytes: vec![0x4a, 0x00], fds: vec![] }).unwrap_err();
     assert!(matches!(error, ZdsError::NoPayload), "{error:?}");
 }
 
@@ -217,24 +145,10 @@ async fn a_proxy_and_an_agent_talk() {
     assert_eq!(receive_hello(&agent).await.unwrap(), 1);
     let netns = null();
     let (uid, info) = (PodUid("u".to_owned()), info());
-    send_request(
-        &agent,
-        &Request::Add {
-            uid,
-            info,
-            netns: netns.as_fd(),
-        },
-    )
-    .await
-    .unwrap();
+    send_request(&agent, &Request::Add { uid, info, netns: netns.as_fd() }).await.unwrap();
     assert!(matches!(receive_request(&proxy).await, Ok(Request::Add { .. })));
-    send_answer(&proxy, &Answer::Failed("no".to_owned()))
-        .await
-        .unwrap();
-    assert_eq!(
-        receive_answer(&agent).await.unwrap(),
-        Answer::Failed("no".to_owned())
-    );
+    send_answer(&proxy, &Answer::Failed("no".to_owned())).await.unwrap();
+    assert_eq!(receive_answer(&agent).await.unwrap(), Answer::Failed("no".to_owned()));
 }
 
 #[tokio::test]
@@ -269,31 +183,19 @@ proptest! {
 }
 
 fn add(uid: &str) -> Request {
-    Request::Add {
-        uid: PodUid(uid.to_owned()),
-        info: info(),
-        netns: null(),
-    }
+    Request::Add { uid: PodUid(uid.to_owned()), info: info(), netns: null() }
 }
 
 fn keep(uid: &str) -> Request {
-    Request::Keep {
-        uid: PodUid(uid.to_owned()),
-    }
+    Request::Keep { uid: PodUid(uid.to_owned()) }
 }
 
 fn delete(uid: &str) -> Request {
-    Request::Delete {
-        uid: PodUid(uid.to_owned()),
-    }
+    Request::Delete { uid: PodUid(uid.to_owned()) }
 }
 
 fn info() -> WorkloadInfo {
-    WorkloadInfo {
-        name: "n".to_owned(),
-        namespace: "s".to_owned(),
-        service_account: "a".to_owned(),
-    }
+    WorkloadInfo { name: "n".to_owned(), namespace: "s".to_owned(), service_account: "a".to_owned() }
 }
 
 fn pair() -> (Connection, Connection) {
