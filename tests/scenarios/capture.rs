@@ -7,10 +7,7 @@ use super::{captured, meshed, meshed_with, uncaptured, url};
 
 pub(crate) fn every_pair_of_pods_talks_and_captured_pairs_over_hbone() {
     let lab = meshed();
-    let clients = [
-        (captured(&lab, "in", "a"), true),
-        (uncaptured(&lab, "out", "a"), false),
-    ];
+    let clients = [(captured(&lab, "in", "a"), true), (uncaptured(&lab, "out", "a"), false)];
     let servers = [
         (captured(&lab, "in-near", "a"), true),
         (captured(&lab, "in-far", "b"), true),
@@ -40,11 +37,7 @@ pub(crate) fn every_pair_of_pods_talks_and_captured_pairs_over_hbone() {
                         "{row}: the source address"
                     );
                 }
-                let want = if *client_in && *server_in {
-                    before + 2.0
-                } else {
-                    before
-                };
+                let want = if *client_in && *server_in { before + 2.0 } else { before };
                 eventually(&row, || match tunnels(&lab, client, server) {
                     have if have.total_cmp(&want).is_eq() => Ok(()),
                     have => Err(format!("{have} tunnels, want {want}")),
@@ -79,10 +72,7 @@ pub(crate) fn a_page_crosses_between_nodes_only_inside_the_tunnel() {
     let seen = capture.finish().between(&[client.ip(), server.ip()]);
     assert_eq!((page.status, page.body), (200, sample_app::page("blue")));
     assert_eq!(seen.server_ports().into_iter().collect::<Vec<_>>(), [15008]);
-    assert!(
-        !seen.holds("sample-app is blue"),
-        "the page's text crossed in the clear"
-    );
+    assert!(!seen.holds("sample-app is blue"), "the page's text crossed in the clear");
     assert!(
         seen.bytes() > sample_app::page("blue").len(),
         "the page must have crossed: {} bytes",
@@ -105,11 +95,7 @@ pub(crate) fn a_service_spreads_over_its_pods_on_both_nodes() {
         let answer = client.curl(&[&url(service.at(80), "/color")]);
         assert_eq!(answer.status, 200, "{answer:?}");
         missing.retain(|color| *color != answer.body);
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("not seen: {missing:?}"))
-        }
+        if missing.is_empty() { Ok(()) } else { Err(format!("not seen: {missing:?}")) }
     });
 }
 
@@ -120,10 +106,7 @@ pub(crate) fn the_application_sees_the_address_of_the_client() {
         let server = captured(&lab, name, node);
         server.sample_app("blue");
         let peer = client.curl(&[&url(server.at(8080), "/peer")]);
-        assert!(
-            peer.body.starts_with(&format!("{}:", client.ip())),
-            "{name}: {peer:?}"
-        );
+        assert!(peer.body.starts_with(&format!("{}:", client.ip())), "{name}: {peer:?}");
     }
 }
 
@@ -136,11 +119,7 @@ pub(crate) fn many_bytes_and_many_connections_arrive_whole() {
     let answer = client.curl(&[&url(server.at(8080), &format!("/big?bytes={big}"))]);
     assert_eq!((answer.status, answer.body.len()), (200, big));
     std::fs::write("/run/lab/upload", "x".repeat(5_000_000)).expect("a file to send");
-    let echoed = client.curl(&[
-        "--data-binary",
-        "@/run/lab/upload",
-        &url(server.at(8080), "/echo"),
-    ]);
+    let echoed = client.curl(&["--data-binary", "@/run/lab/upload", &url(server.at(8080), "/echo")]);
     assert_eq!((echoed.status, echoed.body.len()), (200, 5_000_000));
     let _echo = server.serve(7001, Speaks::Echo);
     let mut open: Vec<_> = (0..150).map(|_| client.connect(server.at(7001))).collect();
@@ -155,9 +134,7 @@ pub(crate) fn an_unknown_destination_passes_through() {
     let node = lab.node("b");
     // A node's own address is no workload.
     let _server = tests::lab::Server::start(node.netns(), 7001, Speaks::Echo);
-    client
-        .connect(std::net::SocketAddr::new(node.ip(), 7001))
-        .echo("hello");
+    client.connect(std::net::SocketAddr::new(node.ip(), 7001)).echo("hello");
 }
 
 pub(crate) fn our_own_ports_are_not_a_destination() {
@@ -189,16 +166,8 @@ pub(crate) fn ipv6_pods_talk_over_hbone() {
         let at = std::net::SocketAddr::new(address, 8080);
         let answer = client.curl(&["-g", &url(at, "/color")]);
         let seen = capture.finish().between(&[client.ips(), server.ips()].concat());
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, "blue"),
-            "{at}: {answer:?}"
-        );
-        assert_eq!(
-            seen.server_ports().into_iter().collect::<Vec<_>>(),
-            [15008],
-            "{at}"
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (200, "blue"), "{at}: {answer:?}");
+        assert_eq!(seen.server_ports().into_iter().collect::<Vec<_>>(), [15008], "{at}");
     }
 }
 
@@ -211,9 +180,6 @@ pub(crate) fn ipv6_alone_is_enough() {
     service.wait_endpoints(1);
     for at in [server.at(8080), service.at(80)] {
         let peer = client.curl(&["-g", &url(at, "/peer")]);
-        assert!(
-            peer.body.starts_with(&format!("[{}]:", client.ip())),
-            "{at}: {peer:?}"
-        );
+        assert!(peer.body.starts_with(&format!("[{}]:", client.ip())), "{at}: {peer:?}");
     }
 }

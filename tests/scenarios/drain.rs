@@ -8,9 +8,7 @@ use super::captured;
 
 pub(crate) fn an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones() {
     // Grace periods up to ten seconds drain for one second less.
-    let lab = Lab::new()
-        .proxy_env("TERMINATION_GRACE_PERIOD_SECONDS", "6")
-        .start();
+    let lab = Lab::new().proxy_env("TERMINATION_GRACE_PERIOD_SECONDS", "6").start();
     lab.enroll_namespace("default");
     let client = captured(&lab, "client", "a");
     let server = captured(&lab, "web", "b");
@@ -24,26 +22,19 @@ pub(crate) fn an_ending_proxy_keeps_connections_to_the_deadline_and_its_successo
     old.echo("two proxies listen");
     let began = Instant::now();
     ending.terminate();
-    always(
-        Duration::from_secs(3),
-        "old and new connections are served",
-        || {
-            old.echo("still here");
-            let mut new = client.try_connect(server.at(7001)).map_err(|e| e.to_string())?;
-            new.echo("new");
-            Ok::<_, String>(())
-        },
-    );
+    always(Duration::from_secs(3), "old and new connections are served", || {
+        old.echo("still here");
+        let mut new = client.try_connect(server.at(7001)).map_err(|e| e.to_string())?;
+        new.echo("new");
+        Ok::<_, String>(())
+    });
     assert!(ending.process().ended().is_none(), "it left before its deadline");
     let status = within(Duration::from_secs(10), "the old proxy ends", || {
         ending.process().ended().ok_or("still running")
     });
     let took = began.elapsed();
     assert!(status.success(), "{status}");
-    assert!(
-        took > Duration::from_secs(4) && took < Duration::from_secs(8),
-        "it ended after {took:?}"
-    );
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "it ended after {took:?}");
     // What it kept is over, whichever way; what the successor took is not.
     let _ = old.try_say("hello?");
     let _ = old.rest();
@@ -57,8 +48,6 @@ pub(crate) fn an_ending_proxy_without_connections_ends_at_once() {
     captured(&lab, "idle", "a");
     let proxy = lab.node("a").proxy();
     proxy.terminate();
-    let status = within(Duration::from_secs(5), "it ends", || {
-        proxy.process().ended().ok_or("still running")
-    });
+    let status = within(Duration::from_secs(5), "it ends", || proxy.process().ended().ok_or("still running"));
     assert!(status.success(), "{status}");
 }

@@ -38,10 +38,7 @@ pub(crate) fn enrolling_a_running_pod_keeps_its_connections_and_captures_new_one
     let capture = lab.capture();
     assert_eq!(client.curl(&[&url(server.at(8080), "/color")]).body, "blue");
     let seen = capture.finish().between(&[client.ip()]);
-    assert!(
-        !seen.server_ports().contains(&8080),
-        "a new connection went around the mesh"
-    );
+    assert!(!seen.server_ports().contains(&8080), "a new connection went around the mesh");
     assert!(seen.server_ports().contains(&15008), "{:?}", seen.server_ports());
     old.echo("and still");
 }
@@ -58,10 +55,7 @@ pub(crate) fn withdrawing_a_pod_leaves_no_rule_behind() {
         pod.wait_withdrawn();
         eventually_is("rules in the pod", String::new(), || rules(pod));
         eventually_is("listeners of the proxy", Vec::new(), || {
-            listeners(pod)
-                .into_iter()
-                .filter(|port| (15001..=15053).contains(port))
-                .collect::<Vec<_>>()
+            listeners(pod).into_iter().filter(|port| (15001..=15053).contains(port)).collect::<Vec<_>>()
         });
     }
     let capture = lab.capture();
@@ -81,13 +75,12 @@ pub(crate) fn a_deleted_pod_is_forgotten_and_its_neighbors_go_on() {
     doomed.delete();
     let proxy = lab.node("b").proxy();
     proxy.wait_no_workload("default", "doomed");
-    eventually(
-        "the proxy lets the pod go",
-        || match proxy.config_dump()?["workloadState"].get(doomed.uid()) {
+    eventually("the proxy lets the pod go", || {
+        match proxy.config_dump()?["workloadState"].get(doomed.uid()) {
             None => Ok(()),
             Some(state) => Err(state.to_string()),
-        },
-    );
+        }
+    });
     open.echo("after");
     client.connect(server.at(7001)).echo("and a new one");
     proxy.wait_ready();
@@ -101,11 +94,7 @@ pub(crate) fn a_successor_of_the_same_name_is_another_workload() {
         server.sample_app(round);
         eventually(round, || {
             let answer = client.curl(&[&url(server.at(8080), "/color")]);
-            if answer.body == round {
-                Ok(())
-            } else {
-                Err(format!("{answer:?}"))
-            }
+            if answer.body == round { Ok(()) } else { Err(format!("{answer:?}")) }
         });
         server.delete();
     }
@@ -125,9 +114,7 @@ pub(crate) fn a_restarted_agent_finds_its_pods() {
     client.connect(server.at(7001)).echo("and a new one");
     assert_eq!(client.redirection().as_deref(), Some("enabled"));
     // And it serves the plugin again.
-    captured(&lab, "late", "a")
-        .connect(server.at(7001))
-        .echo("me too");
+    captured(&lab, "late", "a").connect(server.at(7001)).echo("me too");
 }
 
 pub(crate) fn while_the_agent_is_away_selected_pods_wait_and_others_start() {
@@ -136,12 +123,8 @@ pub(crate) fn while_the_agent_is_away_selected_pods_wait_and_others_start() {
     captured(&lab, "web", "a");
     let node = lab.node("a");
     node.agent().kill();
-    let refused = lab
-        .pod("waits")
-        .on("a")
-        .try_create()
-        .err()
-        .expect("a selected pod must wait for the agent");
+    let refused =
+        lab.pod("waits").on("a").try_create().err().expect("a selected pod must wait for the agent");
     assert!(refused.message.contains("agent"), "{refused}");
     let other = lab.pod("starts").in_namespace("plain").on("a").create();
     assert_eq!(other.redirection(), None);
@@ -158,36 +141,21 @@ pub(crate) fn a_proxy_that_crashed_comes_back_to_its_pods() {
     node.restart_proxy(|spec| spec);
     eventually("traffic flows again", || {
         let answer = client.curl(&[&url(server.at(8080), "/color")]);
-        if answer.body == "blue" {
-            Ok(())
-        } else {
-            Err(format!("{answer:?}"))
-        }
+        if answer.body == "blue" { Ok(()) } else { Err(format!("{answer:?}")) }
     });
     let outside = uncaptured(&lab, "outside", "a");
-    always(
-        std::time::Duration::from_millis(300),
-        "plaintext is captured too",
-        || {
-            let answer = outside.curl(&[&url(server.at(8080), "/color")]);
-            if answer.body == "blue" {
-                Ok(())
-            } else {
-                Err(format!("{answer:?}"))
-            }
-        },
-    );
+    always(std::time::Duration::from_millis(300), "plaintext is captured too", || {
+        let answer = outside.curl(&[&url(server.at(8080), "/color")]);
+        if answer.body == "blue" { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
 }
 
 /// The rules of ours in a pod, as `iptables-save` prints them.
 fn rules(pod: &Pod) -> String {
     let saved = pod.netns().run(|| {
         ["iptables-save", "ip6tables-save"].map(|program| {
-            let output = Program::new(program)
-                .command()
-                .stdin(Stdio::null())
-                .output()
-                .expect("iptables is installed");
+            let output =
+                Program::new(program).command().stdin(Stdio::null()).output().expect("iptables is installed");
             String::from_utf8_lossy(&output.stdout).into_owned()
         })
     });

@@ -20,11 +20,7 @@ pub(crate) fn a_malformed_variable_ends_the_proxy_with_its_name() {
         let process = spec.start().process().clone();
         let status = process.wait();
         assert!(!status.success(), "{key}={value} was accepted");
-        assert!(
-            process.log().contains(key),
-            "{key}={value} is not named:\n{}",
-            process.log()
-        );
+        assert!(process.log().contains(key), "{key}={value} is not named:\n{}", process.log());
     }
 }
 
@@ -37,11 +33,7 @@ pub(crate) fn an_unusable_root_is_told_by_its_name() {
     let proxy = node.begin_proxy(|spec| spec.env("XDS_ROOT_CA", &file).env("CA_ROOT_CA", &file));
     eventually("the log names the root", || {
         let log = proxy.process().log();
-        if log.contains(&file) || log.contains("XDS_ROOT_CA") {
-            Ok(())
-        } else {
-            Err(log)
-        }
+        if log.contains(&file) || log.contains("XDS_ROOT_CA") { Ok(()) } else { Err(log) }
     });
 }
 
@@ -70,10 +62,6 @@ pub(crate) fn a_missing_setting_ends_the_agent_with_its_name() {
     let process = agent.start("agent", node.netns(), &log);
     assert!(!process.wait().success());
     for key in ["NODE_NAME", "PODS_DIR", "AMBIENT_IPV6"] {
-        assert!(
-            process.log().contains(key),
-            "{key} is not named:\n{}",
-            process.log()
-        );
+        assert!(process.log().contains(key), "{key} is not named:\n{}", process.log());
     }
 }

@@ -12,18 +12,10 @@ pub(crate) fn pods_reach_each_other_on_two_nodes_and_on_one() {
         server.sample_app("blue");
         let answer = client.curl(&[&format!("http://{}/peer", server.at(8080))]);
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(
-            answer.body.starts_with(&client.ip().to_string()),
-            "the source address is kept: {answer:?}"
-        );
+        assert!(answer.body.starts_with(&client.ip().to_string()), "the source address is kept: {answer:?}");
     }
     far.delete();
-    assert_eq!(
-        client
-            .curl(&["--connect-timeout", "1", &format!("http://{}/", far.at(8080))])
-            .status,
-        0
-    );
+    assert_eq!(client.curl(&["--connect-timeout", "1", &format!("http://{}/", far.at(8080))]).status, 0);
 }
 
 pub(crate) fn a_capture_sees_plain_text_on_the_wire() {
@@ -62,11 +54,9 @@ pub(crate) fn every_manner_of_server_is_what_it_says() {
     let mut conn = client.connect(server.at(7004));
     assert_eq!(conn.rest(), ("all I have".to_owned(), End::Fin));
     conn.say("and I").finish();
-    tests::lab::eventually_is(
-        "the server heard the client out",
-        Some((5, Some(End::Fin))),
-        || half.served().first().map(|s| (s.received, s.end)),
-    );
+    tests::lab::eventually_is("the server heard the client out", Some((5, Some(End::Fin))), || {
+        half.served().first().map(|s| (s.received, s.end))
+    });
 
     let _resets = server.serve(7005, Speaks::Resets);
     let mut conn = client.connect(server.at(7005));
@@ -89,10 +79,6 @@ pub(crate) fn ipv6_pods_reach_each_other() {
     for address in server.ips() {
         let at = std::net::SocketAddr::new(address, 8080);
         let answer = client.curl(&["-g", &format!("http://{at}/color")]);
-        assert_eq!(
-            (answer.status, answer.body.as_str()),
-            (200, "green"),
-            "at {at}: {answer:?}"
-        );
+        assert_eq!((answer.status, answer.body.as_str()), (200, "green"), "at {at}: {answer:?}");
     }
 }

@@ -80,11 +80,7 @@ fn captured(lab: &Lab, name: &str, node: &str) -> Pod {
 
 /// A pod that stays out of the mesh, known to every proxy.
 fn uncaptured(lab: &Lab, name: &str, node: &str) -> Pod {
-    let pod = lab
-        .pod(name)
-        .on(node)
-        .label("istio.io/dataplane-mode", "none")
-        .create();
+    let pod = lab.pod(name).on(node).label("istio.io/dataplane-mode", "none").create();
     pod.wait_known("TCP");
     pod
 }

@@ -1,5 +1,6 @@
 //! Authorization at the destination: who is denied sees a reset, who is not notices nothing.
 
+use tests::lab::http::Curl;
 use tests::lab::{End, Lab, Pod, Service, Speaks, eventually};
 
 use super::{captured, meshed, uncaptured, url};
@@ -65,11 +66,7 @@ pub(crate) fn an_allow_policy_admits_only_whom_it_names() {
     story.expect(&story.allow, SERVED);
     story.expect(&story.deny, DENIED);
     let plain = outside.curl(&[&url(story.app.at(8080), "/")]);
-    assert_eq!(
-        (plain.exit, plain.status),
-        DENIED,
-        "plaintext has no identity: {plain:?}"
-    );
+    assert!(reset(&plain), "plaintext has no identity: {plain:?}");
 }
 
 pub(crate) fn strict_refuses_plaintext_and_admits_the_mesh() {
@@ -80,21 +77,13 @@ pub(crate) fn strict_refuses_plaintext_and_admits_the_mesh() {
     story.lab.apply(STRICT);
     eventually("plaintext is refused", || {
         let answer = outside.curl(&[&at]);
-        if (answer.exit, answer.status) == DENIED {
-            Ok(())
-        } else {
-            Err(format!("{answer:?}"))
-        }
+        if reset(&answer) { Ok(()) } else { Err(format!("{answer:?}")) }
     });
     story.expect(&story.allow, SERVED);
     story.lab.delete("PeerAuthentication", "default", "strict");
     eventually("plaintext is admitted again", || {
         let answer = outside.curl(&[&at]);
-        if answer.status == 200 {
-            Ok(())
-        } else {
-            Err(format!("{answer:?}"))
-        }
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
     });
 }
 
@@ -121,6 +110,12 @@ pub(crate) fn a_lifted_policy_lets_traffic_pass_again() {
     story.expect(&story.deny, SERVED);
 }
 
+/// Whether a plaintext client was reset. Without a proxy of its own in between, the reset may overtake the answer to
+/// its connect; curl calls that 7.
+fn reset(answer: &Curl) -> bool {
+    answer.status == 0 && matches!(answer.exit, 7 | 56)
+}
+
 /// The pods of the tutorial's chapter on layer 4.
 pub(crate) struct Story {
     pub(crate) lab: Lab,
@@ -135,37 +130,21 @@ impl Story {
     /// Clients on one node, the application on the same or another.
     pub(crate) fn on(clients: &str, server: &str) -> Self {
         let lab = meshed();
-        let app = lab
-            .pod("handson-blue")
-            .on(server)
-            .label("app", "handson")
-            .create();
+        let app = lab.pod("handson-blue").on(server).label("app", "handson").create();
         app.wait_enrolled();
         let running = app.sample_app("blue");
         let service = lab.service("handson").port(8080, "http").create();
         let allow = captured(&lab, "curl-allow", clients);
         let deny = captured(&lab, "curl-deny", clients);
         service.wait_endpoints(1);
-        Self {
-            lab,
-            app,
-            allow,
-            deny,
-            service,
-            server: running,
-        }
+        Self { lab, app, allow, deny, service, server: running }
     }
 
     /// Asks for the page by the service and expects curl's exit code and the status.
     #[track_caller]
     pub(crate) fn expect(&self, client: &Pod, want: (i32, u16)) {
         let answer = client.curl(&[&url(self.service.at(8080), "/")]);
-        assert_eq!(
-            (answer.exit, answer.status),
-            want,
-            "{}: {answer:?}",
-            client.name()
-        );
+        assert_eq!((answer.exit, answer.status), want, "{}: {answer:?}", client.name());
     }
 
     fn stop_app(&self) {

@@ -16,17 +16,11 @@ pub(crate) fn a_denied_request_leaves_two_lines_inbound_first() {
     story.expect(&story.deny, DENIED);
     let lines = lines(&proxy, before, 2);
     let (inbound, outbound) = (&lines[0], &lines[1]);
-    assert_eq!(
-        (inbound.text("direction"), outbound.text("direction")),
-        ("inbound", "outbound")
-    );
+    assert_eq!((inbound.text("direction"), outbound.text("direction")), ("inbound", "outbound"));
     for line in [inbound, outbound] {
         let text = |field| line.text(field).to_owned();
         assert_eq!(text("level"), "error");
-        assert!(
-            text("src.addr").starts_with(&format!("{}:", story.deny.ip())),
-            "{line:?}"
-        );
+        assert!(text("src.addr").starts_with(&format!("{}:", story.deny.ip())), "{line:?}");
         assert_eq!(text("src.workload"), "curl-deny");
         assert_eq!(text("src.identity"), story.deny.identity());
         assert_eq!(text("dst.addr"), story.app.at(15008).to_string());
@@ -34,20 +28,11 @@ pub(crate) fn a_denied_request_leaves_two_lines_inbound_first() {
         assert_eq!(text("dst.service"), story.service.host());
         assert_eq!(text("dst.workload"), "handson-blue");
         assert_eq!(text("dst.identity"), story.app.identity());
-        assert_eq!(
-            (line.number("bytes_sent"), line.number("bytes_recv")),
-            (Some(0), Some(0))
-        );
+        assert_eq!((line.number("bytes_sent"), line.number("bytes_recv")), (Some(0), Some(0)));
     }
     let refusal = inbound.text("error");
-    assert!(
-        refusal.contains("connection closed due to policy rejection"),
-        "{refusal}"
-    );
-    assert!(
-        refusal.contains("explicitly denied by: default/layer4-authz"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("connection closed due to policy rejection"), "{refusal}");
+    assert!(refusal.contains("explicitly denied by: default/layer4-authz"), "{refusal}");
     assert_eq!(outbound.text("error"), "http status: 401 Unauthorized");
 }
 
@@ -73,14 +58,10 @@ pub(crate) fn both_reporters_count_a_connection_once() {
             ("istio_tcp_connections_opened_total", &labels[..]),
             ("istio_tcp_connections_closed_total", &both[..]),
         ] {
-            eventually_is(
-                format_args!("{name} of the {reporter}"),
-                Some("1".to_owned()),
-                || {
-                    let sum = proxy.metrics().sum(name, labels);
-                    Some(sum.to_string())
-                },
-            );
+            eventually_is(format_args!("{name} of the {reporter}"), Some("1".to_owned()), || {
+                let sum = proxy.metrics().sum(name, labels);
+                Some(sum.to_string())
+            });
         }
         let metrics = proxy.metrics();
         // Received is what went towards the application, for both reporters.
@@ -88,10 +69,7 @@ pub(crate) fn both_reporters_count_a_connection_once() {
             metrics.sum("istio_tcp_received_bytes_total", &labels),
             metrics.sum("istio_tcp_sent_bytes_total", &labels),
         );
-        assert!(
-            received > 50.0 && sent > 100.0,
-            "{reporter}: received {received}, sent {sent}"
-        );
+        assert!(received > 50.0 && sent > 100.0, "{reporter}: received {received}, sent {sent}");
     }
 }
 
@@ -102,42 +80,25 @@ pub(crate) fn the_dump_shows_what_istioctl_reads() {
     let _echo = server.serve(7001, Speaks::Echo);
     let mut open = client.connect(server.at(7001));
     open.echo("hello");
-    let dump = lab
-        .node("a")
-        .proxy()
-        .config_dump()
-        .unwrap_or_else(|e| panic!("{e}"));
+    let dump = lab.node("a").proxy().config_dump().unwrap_or_else(|e| panic!("{e}"));
     let web = find(&dump["workloads"], "name", "web");
     assert_eq!(web["workloadIps"], serde_json::json!([server.ip().to_string()]));
-    assert_eq!(
-        (&web["protocol"], &web["node"]),
-        (&Value::from("HBONE"), &Value::from("b"))
-    );
+    assert_eq!((&web["protocol"], &web["node"]), (&Value::from("HBONE"), &Value::from("b")));
     let certificate = find(&dump["certificates"], "identity", &client.identity());
     assert_eq!(certificate["state"], "Available");
     assert!(!certificate["certChain"].as_array().expect("a chain").is_empty());
     let state = &dump["workloadState"][client.uid()];
-    assert_eq!(
-        (&state["state"], &state["info"]["name"]),
-        (&Value::from("Up"), &Value::from("client"))
-    );
+    assert_eq!((&state["state"], &state["info"]["name"]), (&Value::from("Up"), &Value::from("client")));
     let outbound = &state["connections"]["outbound"][0];
     assert_eq!(outbound["protocol"], "HBONE", "{state}");
     assert_eq!(outbound["originalDst"], server.at(7001).to_string(), "{state}");
-    assert_eq!(
-        client
-            .curl(&["--connect-timeout", "1", &url(client.at(15000), "/config_dump")])
-            .status,
-        0
-    );
+    assert_eq!(client.curl(&["--connect-timeout", "1", &url(client.at(15000), "/config_dump")]).status, 0);
 }
 
 #[track_caller]
 fn find<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
     let all = list.as_array().expect("a list");
-    all.iter()
-        .find(|entry| entry[key] == value)
-        .unwrap_or_else(|| panic!("no {key} {value} in {list}"))
+    all.iter().find(|entry| entry[key] == value).unwrap_or_else(|| panic!("no {key} {value} in {list}"))
 }
 
 /// The access-log lines after the first `before`, once there are so many.
@@ -145,10 +106,6 @@ fn find<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
 fn lines(proxy: &Proxy, before: usize, count: usize) -> Vec<AccessLine> {
     eventually("the access log", || {
         let lines = proxy.access_log().split_off(before);
-        if lines.len() == count {
-            Ok(lines)
-        } else {
-            Err(format!("{} lines: {lines:?}", lines.len()))
-        }
+        if lines.len() == count { Ok(lines) } else { Err(format!("{} lines: {lines:?}", lines.len())) }
     })
 }

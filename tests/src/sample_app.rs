@@ -73,11 +73,9 @@ fn answer(request: Request<Incoming>, peer: SocketAddr, color: &Bytes) -> Answer
         (Method::POST | Method::PUT, "/echo") => {
             body(StatusCode::OK, BYTES, request.into_body().boxed_unsync())
         }
-        (Method::GET | Method::HEAD, "/") => full(
-            StatusCode::OK,
-            "text/html; charset=utf-8",
-            page(&String::from_utf8_lossy(color)),
-        ),
+        (Method::GET | Method::HEAD, "/") => {
+            full(StatusCode::OK, "text/html; charset=utf-8", page(&String::from_utf8_lossy(color)))
+        }
         (Method::GET | Method::HEAD, "/color") => full(StatusCode::OK, TEXT, color.clone()),
         (Method::GET | Method::HEAD, "/peer") => full(StatusCode::OK, TEXT, peer.to_string()),
         (Method::GET | Method::HEAD, "/healthz/live" | "/healthz/ready") => {
@@ -96,29 +94,17 @@ fn answer(request: Request<Incoming>, peer: SocketAddr, color: &Bytes) -> Answer
 }
 
 fn wanted(query: &str) -> Option<u64> {
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("bytes="))?
-        .parse()
-        .ok()
+    query.split('&').find_map(|pair| pair.strip_prefix("bytes="))?.parse().ok()
 }
 
 fn full(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
-    body(
-        status,
-        kind,
-        Full::new(text.into())
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    )
+    body(status, kind, Full::new(text.into()).map_err(|never| match never {}).boxed_unsync())
 }
 
 fn body(status: StatusCode, kind: &'static str, body: UnsyncBoxBody<Bytes, hyper::Error>) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
     answer
 }
 

@@ -12,16 +12,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("proxy-core", &["xds-proto"]),
     ("proxy-mtls", &["proxy-core"]),
     ("proxy-hbone", &["proxy-core", "proxy-mtls"]),
-    (
-        "proxy",
-        &[
-            "proxy-core",
-            "proxy-mtls",
-            "proxy-hbone",
-            "xds-client",
-            "cni-plugin-wire",
-        ],
-    ),
+    ("proxy", &["proxy-core", "proxy-mtls", "proxy-hbone", "xds-client", "cni-plugin-wire"]),
     ("cni-plugin-wire", &[]),
     ("cni-plugin-redirect", &[]),
     ("cni-plugin-plugin", &["cni-plugin-wire"]),
@@ -67,17 +58,10 @@ fn only_the_decode_folder_of_core_names_wire_types() {
         .into_iter()
         .filter(|path| path.starts_with(&core) && !path.starts_with(&decode))
         .filter(|path| *path != core.join("decode.rs"))
-        .filter(|path| {
-            std::fs::read_to_string(path)
-                .expect("a readable file")
-                .contains("xds_proto")
-        })
+        .filter(|path| std::fs::read_to_string(path).expect("a readable file").contains("xds_proto"))
         .map(|path| named(&path))
         .collect();
-    assert!(
-        offenders.is_empty(),
-        "xds_proto is named outside core/src/decode: {offenders:#?}"
-    );
+    assert!(offenders.is_empty(), "xds_proto is named outside core/src/decode: {offenders:#?}");
 }
 
 #[test]
@@ -87,16 +71,7 @@ fn a_dependency_table_is_read_in_each_of_its_spellings() {
                 [target.'cfg(unix)'.dependencies]\ne = \"1\"\n[features]\nf = []\n";
     let manifest = Manifest::parse(text);
     let names: Vec<_> = manifest.edges.iter().map(|e| (e.to.as_str(), e.dev)).collect();
-    assert_eq!(
-        names,
-        [
-            ("a", false),
-            ("b", false),
-            ("c", false),
-            ("d", true),
-            ("e", false)
-        ]
-    );
+    assert_eq!(names, [("a", false), ("b", false), ("c", false), ("d", true), ("e", false)]);
     assert_eq!(manifest.package, "x");
 }
 
@@ -127,10 +102,7 @@ impl Manifest {
                 if let Some((table, name)) = section.rsplit_once('.')
                     && table.ends_with("dependencies")
                 {
-                    edges.push(Edge {
-                        to: name.to_owned(),
-                        dev: table.ends_with("dev-dependencies"),
-                    });
+                    edges.push(Edge { to: name.to_owned(), dev: table.ends_with("dev-dependencies") });
                 }
                 continue;
             }
@@ -142,10 +114,7 @@ impl Manifest {
                 package = value.trim().trim_matches('"').to_owned();
             } else if section.ends_with("dependencies") {
                 let to = key.split('.').next().unwrap_or(key).to_owned();
-                edges.push(Edge {
-                    to,
-                    dev: section.ends_with("dev-dependencies"),
-                });
+                edges.push(Edge { to, dev: section.ends_with("dev-dependencies") });
             }
         }
         Self { package, edges }

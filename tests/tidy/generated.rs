@@ -6,12 +6,7 @@ use std::path::Path;
 const CRATES: [(&str, &[&str]); 2] = [
     (
         "xds/proto",
-        &[
-            "envoy/discovery.proto",
-            "istio/workload.proto",
-            "istio/security.proto",
-            "istio/ca.proto",
-        ],
+        &["envoy/discovery.proto", "istio/workload.proto", "istio/security.proto", "istio/ca.proto"],
     ),
     ("cni-plugin/wire", &["zds.proto"]),
 ];
@@ -41,10 +36,7 @@ fn generated_code_is_what_the_protos_say() {
         }
         let _ = std::fs::remove_dir_all(&fresh);
     }
-    assert!(
-        stale.is_empty(),
-        "stale generated code, run `make gen`: {stale:?}"
-    );
+    assert!(stale.is_empty(), "stale generated code, run `make gen`: {stale:?}");
 }
 
 fn generate(include: &Path, protos: &[&str], out: &Path) {

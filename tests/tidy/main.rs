@@ -19,10 +19,7 @@ fn members() -> Vec<String> {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest");
     let list = manifest.split_once("members = [").expect("a member list").1;
     let list = list.split_once(']').expect("the list ends").0;
-    list.split(',')
-        .map(|m| m.trim().trim_matches('"').to_owned())
-        .filter(|m| !m.is_empty())
-        .collect()
+    list.split(',').map(|m| m.trim().trim_matches('"').to_owned()).filter(|m| !m.is_empty()).collect()
 }
 
 /// Every `.rs` file of the members, generated code left out.

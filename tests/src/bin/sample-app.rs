@@ -39,7 +39,5 @@ async fn main() -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    tests::sample_app::serve(listener, &args.color, stop)
-        .await
-        .context("serve")
+    tests::sample_app::serve(listener, &args.color, stop).await.context("serve")
 }

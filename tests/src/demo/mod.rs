@@ -24,9 +24,7 @@ pub fn run(pid: &str, options: Options) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
-        let why = text
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("the demo failed");
+        let why = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("the demo failed");
         eprintln!("\n   FAILED  {why}");
     }));
     let told = std::panic::catch_unwind(|| {
@@ -84,11 +82,7 @@ impl Story {
         }
 
         tell.step("An application and two clients, outside the mesh");
-        let app = lab
-            .pod("sample-app-blue")
-            .on("b")
-            .label("app", "sample-app")
-            .create();
+        let app = lab.pod("sample-app-blue").on("b").label("app", "sample-app").create();
         app.sample_app("blue");
         let [allow, deny] = ["curl-allow", "curl-deny"].map(|name| lab.pod(name).on("a").create());
         let service = lab.service("sample-app").port(8080, "http").create();
@@ -101,35 +95,18 @@ impl Story {
             ));
         }
         tell.did(format_args!("service {} at {}", service.host(), service.at(8080)));
-        Self {
-            lab,
-            app,
-            allow,
-            deny,
-            service,
-        }
+        Self { lab, app, allow, deny, service }
     }
 
     fn before_the_mesh(&self, tell: &mut Teller) {
         tell.step("The page, before the mesh");
         for client in [&self.allow, &self.deny] {
             let (answer, seen) = self.watched(client, self.app.at(8080));
-            tell.did(format_args!(
-                "{}: curl http://{}/",
-                client.name(),
-                self.app.at(8080)
-            ));
-            tell.check(
-                answer.status == 200,
-                "the answer is 200",
-                format_args!("{answer:?}"),
-            );
+            tell.did(format_args!("{}: curl http://{}/", client.name(), self.app.at(8080)));
+            tell.check(answer.status == 200, "the answer is 200", format_args!("{answer:?}"));
             tell.check(
                 seen.holds(TEXT),
-                format_args!(
-                    "between the nodes the page is in the clear, on port {}",
-                    ports(&seen)
-                ),
+                format_args!("between the nodes the page is in the clear, on port {}", ports(&seen)),
                 format_args!("{} bytes", seen.bytes()),
             );
         }
@@ -153,36 +130,18 @@ impl Story {
     fn through_the_mesh(&self, tell: &mut Teller) {
         tell.step("The page, through the mesh");
         let (answer, seen) = self.watched(&self.allow, self.service.at(8080));
-        tell.did(format_args!(
-            "curl-allow: curl http://{}/ (the service's address)",
-            self.service.at(8080)
-        ));
+        tell.did(format_args!("curl-allow: curl http://{}/ (the service's address)", self.service.at(8080)));
         let whole = answer.status == 200 && answer.body == sample_app::page("blue");
-        tell.check(
-            whole,
-            "the answer is 200 and the page is whole",
-            format_args!("{answer:?}"),
-        );
+        tell.check(whole, "the answer is 200 and the page is whole", format_args!("{answer:?}"));
         tell.show(&answer.body);
-        tell.check(
-            ports(&seen) == "15008",
-            "between the nodes there was only port 15008",
-            ports(&seen),
-        );
+        tell.check(ports(&seen) == "15008", "between the nodes there was only port 15008", ports(&seen));
         tell.check(
             !seen.holds(TEXT) && seen.bytes() > answer.body.len(),
-            format_args!(
-                "{} bytes crossed, and the page's text is not among them",
-                seen.bytes()
-            ),
+            format_args!("{} bytes crossed, and the page's text is not among them", seen.bytes()),
             "the page's text",
         );
         let denied = self.deny.curl(&[&self.url()]);
-        tell.check(
-            denied.status == 200,
-            "curl-deny is served too, so far",
-            format_args!("{denied:?}"),
-        );
+        tell.check(denied.status == 200, "curl-deny is served too, so far", format_args!("{denied:?}"));
     }
 
     fn deny(&self, tell: &mut Teller) {
@@ -197,11 +156,7 @@ impl Story {
             format_args!("{denied:?}"),
         );
         let served = self.allow.curl(&[&self.url()]);
-        tell.check(
-            served.status == 200,
-            "curl-allow: 200",
-            format_args!("{served:?}"),
-        );
+        tell.check(served.status == 200, "curl-allow: 200", format_args!("{served:?}"));
     }
 
     fn logs(&self, tell: &mut Teller) {
@@ -227,32 +182,48 @@ impl Story {
 
     fn metrics(&self, tell: &mut Teller) {
         tell.step("What the proxies count");
-        for (reporter, node) in [("source", "a"), ("destination", "b")] {
-            let proxy = self.lab.node(node).proxy();
-            for (name, client, flags) in [
-                ("istio_tcp_connections_closed_total", "curl-allow", Some("-")),
-                ("istio_tcp_connections_closed_total", "curl-deny", Some("-")),
-                ("istio_tcp_sent_bytes_total", "curl-allow", None),
-                ("istio_tcp_received_bytes_total", "curl-allow", None),
-            ] {
-                let mut labels = vec![
-                    ("reporter", reporter),
-                    ("source_workload", client),
-                    ("destination_service_name", "sample-app"),
-                    ("connection_security_policy", "mutual_tls"),
-                ];
-                labels.extend(flags.map(|flags| ("response_flags", flags)));
-                let value = eventually(name, || match proxy.metrics().sum(name, &labels) {
-                    value if value > 0.0 => Ok(value),
-                    value => Err(value.to_string()),
-                });
-                let flags = flags.map_or_else(String::new, |f| format!(", response_flags={f}"));
-                tell.saw(format_args!(
-                    "node {node}: {name}{{reporter={reporter}, source_workload={client}{flags}}} {value}"
-                ));
+        for (name, client, flags) in [
+            ("istio_tcp_connections_closed_total", "curl-allow", &["-"][..]),
+            // Both call the refusal by what they saw of it: an answer of 401, a policy.
+            ("istio_tcp_connections_closed_total", "curl-deny", &["CONNECT", "DENY"]),
+            ("istio_tcp_sent_bytes_total", "curl-allow", &["-"]),
+            ("istio_tcp_received_bytes_total", "curl-allow", &["-"]),
+        ] {
+            // The two learn of an ending in their own time.
+            let told = eventually(format_args!("{name} of {client} at both"), || {
+                let told = [("source", "a"), ("destination", "b")]
+                    .map(|(reporter, node)| (node, self.counted(node, name, reporter, client, flags)));
+                let same = told[0].1.0.total_cmp(&told[1].1.0).is_eq();
+                if same { Ok(told) } else { Err(format!("{told:?}")) }
+            });
+            for (node, (value, labels)) in &told {
+                tell.saw(format_args!("node {node}: {name}{{{labels}}} {value}"));
             }
+            tell.check(true, format_args!("{client}: both reporters say {}", told[0].1.0), "");
         }
-        tell.check(true, "both reporters count the same connections", "");
+    }
+
+    /// The sum of a series of one client's connections to the service, once there is one, and its labels.
+    fn counted(&self, node: &str, name: &str, reporter: &str, client: &str, flags: &[&str]) -> (f64, String) {
+        let proxy = self.lab.node(node).proxy();
+        let labels = [
+            ("reporter", reporter),
+            ("source_workload", client),
+            ("destination_service_name", "sample-app"),
+            ("connection_security_policy", "mutual_tls"),
+        ];
+        eventually(format_args!("{name} of {client} at the {reporter}"), || {
+            let metrics = proxy.metrics();
+            let ours: Vec<_> = metrics
+                .matching(name, &labels)
+                .filter(|s| s.labels.get("response_flags").is_none_or(|flag| flags.contains(&flag.as_str())))
+                .collect();
+            let flag = ours.iter().find_map(|s| s.labels.get("response_flags"));
+            let flag = flag.map_or_else(String::new, |flag| format!(", response_flags={flag}"));
+            let value: f64 = ours.iter().map(|s| s.value).sum();
+            let shown = format!("reporter={reporter}, source_workload={client}{flag}");
+            if ours.is_empty() { Err("no such series yet") } else { Ok((value, shown)) }
+        })
     }
 
     /// Asks for the page while what crosses between the nodes is captured.
@@ -268,17 +239,10 @@ impl Story {
 
     /// Says how to look around, and stays until it is told to end.
     fn keep(&self, pid: &str) {
-        let enter = format!(
-            "nsenter --target {pid} {}--mount --preserve-credentials",
-            isolate::enter_user()
-        );
+        let enter = format!("nsenter --target {pid} {}--mount --preserve-credentials", isolate::enter_user());
         println!("\nThe lab stays up. In another shell of the same user:");
         for pod in [&self.allow, &self.deny, &self.app] {
-            println!(
-                "  {:<16} {enter} nsenter --net={} bash",
-                pod.name(),
-                pod.netns().path().display()
-            );
+            println!("  {:<16} {enter} nsenter --net={} bash", pod.name(), pod.netns().path().display());
         }
         println!("  {:<16} {enter} ls {}", "logs", isolate::HOME);
         println!(
@@ -306,20 +270,12 @@ fn denied_line(proxy: &Proxy, direction: &str) -> AccessLine {
                 && line.text("src.workload") == "curl-deny"
                 && line.text("level") == "error"
         };
-        lines
-            .iter()
-            .rev()
-            .find(ours)
-            .cloned()
-            .ok_or_else(|| format!("none among {}", lines.len()))
+        lines.iter().rev().find(ours).cloned().ok_or_else(|| format!("none among {}", lines.len()))
     })
 }
 
 fn wait_for_the_end() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM");

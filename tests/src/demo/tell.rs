@@ -28,11 +28,7 @@ impl Teller {
     /// Something that must hold; the demo ends when it does not.
     #[track_caller]
     pub(super) fn check(&self, holds: bool, what: impl Display, evidence: impl Display) {
-        assert!(
-            holds,
-            "step {}: it does not hold that {what}; seen: {evidence}",
-            self.step
-        );
+        assert!(holds, "step {}: it does not hold that {what}; seen: {evidence}", self.step);
         println!("   ok   {what}");
     }
 

@@ -7,13 +7,9 @@ use std::{env, fs};
 #[track_caller]
 pub fn find(name: &str) -> PathBuf {
     let tried = candidates(name);
-    tried
-        .iter()
-        .find(|path| path.is_file())
-        .cloned()
-        .unwrap_or_else(|| {
-            panic!("no binary {name}: build it (cargo build --bins) or set ADIT_BIN_DIR; tried {tried:?}")
-        })
+    tried.iter().find(|path| path.is_file()).cloned().unwrap_or_else(|| {
+        panic!("no binary {name}: build it (cargo build --bins) or set ADIT_BIN_DIR; tried {tried:?}")
+    })
 }
 
 /// The proxy of a node: `ADIT_LAB_PROXY_<NODE>` names another implementation.
@@ -22,12 +18,7 @@ pub fn proxy_of(node: &str) -> PathBuf {
     match env::var_os(override_of(node)) {
         Some(path) => {
             let path = PathBuf::from(path);
-            assert!(
-                path.is_file(),
-                "{} names {}, which is no file",
-                override_of(node),
-                path.display()
-            );
+            assert!(path.is_file(), "{} names {}, which is no file", override_of(node), path.display());
             path
         }
         None => find("adit-proxy"),
@@ -57,10 +48,5 @@ fn candidates(name: &str) -> Vec<PathBuf> {
     }
     let program = env::current_exe().and_then(fs::canonicalize).unwrap_or_default();
     // A test runs from target/<profile>/deps, a binary from target/<profile>.
-    program
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name))
-        .collect()
+    program.ancestors().skip(1).take(2).map(|folder| folder.join(name)).collect()
 }

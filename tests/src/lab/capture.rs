@@ -48,9 +48,7 @@ impl Capture {
             let any = Protocol::from(i32::from(ETH_P_ALL.to_be()));
             Socket::new(Domain::PACKET, Type::RAW, Some(any)).expect("a packet socket")
         });
-        socket
-            .set_read_timeout(Some(std::time::Duration::from_millis(20)))
-            .expect("a timeout");
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(20))).expect("a timeout");
         let _ = socket.set_recv_buffer_size(8 << 20);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -58,11 +56,7 @@ impl Capture {
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
             move || listen(&socket, &seen, &stop)
         });
-        Self {
-            seen,
-            stop,
-            thread: Some(thread),
-        }
+        Self { seen, stop, thread: Some(thread) }
     }
 
     /// The packets so far.
@@ -98,29 +92,19 @@ impl Seen {
     /// Only what has one of these addresses at either end.
     pub fn between(&self, addresses: &[IpAddr]) -> Self {
         let concerns = |at: SocketAddr| addresses.contains(&at.ip());
-        Self(
-            self.0
-                .iter()
-                .filter(|p| concerns(p.source) || concerns(p.destination))
-                .cloned()
-                .collect(),
-        )
+        Self(self.0.iter().filter(|p| concerns(p.source) || concerns(p.destination)).cloned().collect())
     }
 
     /// The TCP and UDP ports that servers were reached at: the lower port of each packet's two.
     pub fn server_ports(&self) -> BTreeSet<u16> {
         let carried = self.0.iter().filter(|p| p.protocol == TCP || p.protocol == UDP);
-        carried
-            .map(|p| p.source.port().min(p.destination.port()))
-            .collect()
+        carried.map(|p| p.source.port().min(p.destination.port())).collect()
     }
 
     /// Whether any packet's payload holds this text.
     pub fn holds(&self, text: &str) -> bool {
         let text = text.as_bytes();
-        self.0
-            .iter()
-            .any(|p| p.payload.windows(text.len()).any(|w| w == text))
+        self.0.iter().any(|p| p.payload.windows(text.len()).any(|w| w == text))
     }
 
     /// Bytes of payload in all.
@@ -173,12 +157,7 @@ pub fn parse(frame: &[u8]) -> Option<Packet> {
     };
     let port = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
     let (from, to, header, reset) = match protocol {
-        TCP => (
-            port(0)?,
-            port(2)?,
-            usize::from(rest.get(12)? >> 4) * 4,
-            rest.get(13)? & 0x04 != 0,
-        ),
+        TCP => (port(0)?, port(2)?, usize::from(rest.get(12)? >> 4) * 4, rest.get(13)? & 0x04 != 0),
         UDP => (port(0)?, port(2)?, 8, false),
         _ => (0, 0, 0, false),
     };

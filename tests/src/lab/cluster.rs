@@ -21,22 +21,14 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            kind: kind.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { kind: kind.into(), namespace: namespace.into(), name: name.into() }
     }
 
     /// The key that an object names itself.
     pub fn of(object: &Value) -> Self {
         let meta = &object["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Self {
-            kind: text(&object["kind"]),
-            namespace: text(&meta["namespace"]),
-            name: text(&meta["name"]),
-        }
+        Self { kind: text(&object["kind"]), namespace: text(&meta["namespace"]), name: text(&meta["name"]) }
     }
 }
 
@@ -133,11 +125,7 @@ impl PodsDirectory {
         for path in [folder, scratch] {
             fs::create_dir_all(path).expect("a folder for objects");
         }
-        Self {
-            node: node.into(),
-            folder: folder.into(),
-            scratch: scratch.into(),
-        }
+        Self { node: node.into(), folder: folder.into(), scratch: scratch.into() }
     }
 }
 
@@ -179,9 +167,7 @@ fn write_object(folder: &Path, scratch: &Path, key: &Key, object: Option<&Value>
 #[track_caller]
 pub fn documents(yaml: &str) -> Vec<Value> {
     let documents = yaml.split("\n---").map(str::trim).filter(|d| !d.is_empty());
-    documents
-        .map(|d| serde_saphyr::from_str(d).unwrap_or_else(|e| panic!("not YAML: {e}\n{d}")))
-        .collect()
+    documents.map(|d| serde_saphyr::from_str(d).unwrap_or_else(|e| panic!("not YAML: {e}\n{d}"))).collect()
 }
 
 /// RFC 7396, section 2.

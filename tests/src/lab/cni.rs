@@ -137,20 +137,9 @@ impl Chain {
         if output.status.success() {
             return Ok(document.unwrap_or(Value::Null));
         }
-        let text = |key: &str| {
-            document
-                .as_ref()
-                .and_then(|d| d[key].as_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |key: &str| document.as_ref().and_then(|d| d[key].as_str()).unwrap_or_default().to_owned();
         Err(CniError {
-            plugin: plugin
-                .path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            plugin: plugin.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             command,
             code: document.as_ref().and_then(|d| d["code"].as_u64()).unwrap_or(0),
             message: format!(

@@ -46,18 +46,10 @@ impl ControlPlane {
         let ca = Ca::generate(&mesh.trust_domain, CaOptions::default()).expect("a certificate authority");
         let root = Path::new(HOME).join("root-cert.pem");
         fs::write(&root, ca.root_pem()).expect("write the root certificate");
-        let names = [
-            "istiod.istio-system.svc".to_owned(),
-            plan::CONTROL_PLANE.to_string(),
-        ];
-        let tls = ca
-            .server_tls(&names)
-            .expect("a certificate for the control plane");
+        let names = ["istiod.istio-system.svc".to_owned(), plan::CONTROL_PLANE.to_string()];
+        let tls = ca.server_tls(&names).expect("a certificate for the control plane");
         let token = "the-lab's-own-token".to_owned();
-        let access = Access {
-            token: Some(token.clone()),
-            ..Access::default()
-        };
+        let access = Access { token: Some(token.clone()), ..Access::default() };
         let control = Control::with_access(mesh, ca, access);
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(ADDRESS))
@@ -65,14 +57,7 @@ impl ControlPlane {
         let serving = control.clone();
         runtime.spawn(async move { serving.serve(listener, Some(tls)).await });
         cluster.follow(Box::new(InProcess(control.clone())));
-        Self {
-            root,
-            token,
-            ours: Some(Ours {
-                control,
-                _runtime: runtime,
-            }),
-        }
+        Self { root, token, ours: Some(Ours { control, _runtime: runtime }) }
     }
 
     fn external(socket: &str, cluster: &Arc<Cluster>) -> Self {

@@ -17,11 +17,7 @@ pub fn eventually<T, E: Display>(what: impl Display, ask: impl FnMut() -> Result
 pub fn eventually_is<T: PartialEq + Debug>(what: impl Display, want: T, mut ask: impl FnMut() -> T) {
     eventually(what, || {
         let seen = ask();
-        if seen == want {
-            Ok(())
-        } else {
-            Err(format!("want {want:?}, last saw {seen:?}"))
-        }
+        if seen == want { Ok(()) } else { Err(format!("want {want:?}, last saw {seen:?}")) }
     });
 }
 

@@ -29,22 +29,11 @@ pub struct Curl {
 #[track_caller]
 pub fn curl(netns: &Netns, args: &[&str]) -> Curl {
     let program = Program::new("curl")
-        .args([
-            "-sS",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "10",
-            "-w",
-            "\n%{http_code}",
-        ])
+        .args(["-sS", "--noproxy", "*", "--max-time", "10", "-w", "\n%{http_code}"])
         .args(args.iter().copied());
     let output = netns.run(|| {
         let mut command = program.command();
-        command
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|e| panic!("start curl (is it installed?): {e}"))
+        command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("start curl (is it installed?): {e}"))
     });
     let text = String::from_utf8_lossy(&output.stdout);
     let (body, status) = text.rsplit_once('\n').unwrap_or((&text, "0"));
@@ -64,9 +53,7 @@ pub fn get(netns: &Netns, server: SocketAddr, path: &str) -> Result<(u16, String
 /// As [`get`], with another method.
 pub fn request(netns: &Netns, server: SocketAddr, method: &str, path: &str) -> Result<(u16, String), String> {
     let exchange = || async move {
-        let stream = TcpStream::connect(server)
-            .await
-            .map_err(|e| format!("connect to {server}: {e}"))?;
+        let stream = TcpStream::connect(server).await.map_err(|e| format!("connect to {server}: {e}"))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| format!("speak HTTP with {server}: {e}"))?;
@@ -77,16 +64,9 @@ pub fn request(netns: &Netns, server: SocketAddr, method: &str, path: &str) -> R
             .header("host", server.to_string())
             .body(Empty::<Bytes>::new())
             .map_err(|e| format!("a request for {path}: {e}"))?;
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(|e| format!("ask {server}{path}: {e}"))?;
+        let answer = sender.send_request(request).await.map_err(|e| format!("ask {server}{path}: {e}"))?;
         let status = answer.status().as_u16();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .map_err(|e| format!("read {server}{path}: {e}"))?;
+        let body = answer.into_body().collect().await.map_err(|e| format!("read {server}{path}: {e}"))?;
         Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
     };
     netns.block_on(|| async move {

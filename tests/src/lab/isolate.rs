@@ -59,17 +59,13 @@ impl Stage {
 /// A command that runs the current program as the given stage, with the current arguments.
 pub(super) fn next(privilege: Privilege) -> Command {
     let mut command = Command::new(env::current_exe().expect("the path of the current program"));
-    command
-        .args(env::args_os().skip(1))
-        .env(STAGE, "between")
-        .env("RUST_BACKTRACE", "0")
-        .env(
-            PRIVILEGE,
-            match privilege {
-                Privilege::UserNamespace => "user-namespace",
-                Privilege::Root => "root",
-            },
-        );
+    command.args(env::args_os().skip(1)).env(STAGE, "between").env("RUST_BACKTRACE", "0").env(
+        PRIVILEGE,
+        match privilege {
+            Privilege::UserNamespace => "user-namespace",
+            Privilege::Root => "root",
+        },
+    );
     command
 }
 
@@ -85,10 +81,7 @@ pub(super) fn probe() -> Result<Privilege, String> {
         if output.status.success() {
             return Ok(privilege);
         }
-        why.push(format!(
-            "{privilege:?}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
+        why.push(format!("{privilege:?}: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Err(why.join("; "))
 }
@@ -111,10 +104,7 @@ pub(super) fn between(privilege: Privilege) -> ExitCode {
         return ExitCode::from(NO_NAMESPACES);
     }
     let program = env::current_exe().expect("the path of the current program");
-    let status = Command::new(program)
-        .args(env::args_os().skip(1))
-        .env(STAGE, "inside")
-        .status();
+    let status = Command::new(program).args(env::args_os().skip(1)).env(STAGE, "inside").status();
     match status {
         Ok(status) => ExitCode::from(
             status
@@ -168,12 +158,7 @@ fn resolver() -> Result<(), String> {
     let ours = PathBuf::from(HOME).join("resolv.conf");
     fs::write(&ours, text).map_err(|e| format!("write {}: {e}", ours.display()))?;
     if path.exists() {
-        return mount_on(
-            &ours.display().to_string(),
-            "/etc/resolv.conf",
-            None,
-            MsFlags::MS_BIND,
-        );
+        return mount_on(&ours.display().to_string(), "/etc/resolv.conf", None, MsFlags::MS_BIND);
     }
     // A link into the old /run: make what it points to.
     if let Ok(target) = fs::read_link(path) {

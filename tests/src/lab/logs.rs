@@ -9,26 +9,16 @@ use super::process::tail;
 /// Prints the last lines of every log under the lab's folder.
 pub fn print(lines: usize) {
     for path in found(Path::new(HOME)) {
-        let text = fs::read(&path)
-            .map(|b| String::from_utf8_lossy(&b).into_owned())
-            .unwrap_or_default();
+        let text = fs::read(&path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
         let name = path.strip_prefix(HOME).unwrap_or(&path).display();
-        eprintln!(
-            "--- {name} ({} lines)\n{}",
-            text.lines().count(),
-            tail(&text, lines)
-        );
+        eprintln!("--- {name} ({} lines)\n{}", text.lines().count(), tail(&text, lines));
     }
 }
 
 fn found(folder: &Path) -> Vec<PathBuf> {
     let mut logs = Vec::new();
-    let mut entries: Vec<_> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {

@@ -27,11 +27,7 @@ pub(super) fn start(
     let control = ControlPlane::start(cluster);
     for node in nodes.iter_mut() {
         let folder = Folder::of(node);
-        cluster.follow(Box::new(PodsDirectory::new(
-            node.name(),
-            &folder.pods(),
-            &folder.scratch(),
-        )));
+        cluster.follow(Box::new(PodsDirectory::new(node.name(), &folder.pods(), &folder.scratch())));
         node.chain.plugin = Some(Plugin {
             path: binaries::find("adit-cni"),
             config: json!({ "type": "adit-cni", "agent_socket": folder.run().join("plugin.sock") }),
@@ -45,10 +41,7 @@ pub(super) fn start(
         wait_agent(node);
         node.proxy().wait_ready();
     }
-    status::follow(
-        nodes.iter().map(|node| Folder::of(node).status()).collect(),
-        cluster,
-    );
+    status::follow(nodes.iter().map(|node| Folder::of(node).status()).collect(), cluster);
     control
 }
 
@@ -69,11 +62,7 @@ pub(super) fn start_agent(node: &Node) -> Process {
         .args(["--zds-socket".to_owned(), text(folder.zds())])
         .args(["--netns-dir", "/run/netns"])
         .args(["--health-addr".to_owned(), Node::agent_health().to_string()])
-        .start(
-            &format!("agent-{}", node.name()),
-            node.netns(),
-            &node.home().join("agent.log"),
-        )
+        .start(&format!("agent-{}", node.name()), node.netns(), &node.home().join("agent.log"))
 }
 
 /// Waits until a node's agent answers.
@@ -149,12 +138,9 @@ pub(super) fn start_successor(node: &Node) -> Proxy {
         host_interface: format!("v{number}"),
         netns: netns.clone(),
     };
-    super::cni::Chain {
-        host: node.netns().clone(),
-        plugin: None,
-    }
-    .add(&sandbox)
-    .expect("the lab's own plugin");
+    super::cni::Chain { host: node.netns().clone(), plugin: None }
+        .add(&sandbox)
+        .expect("the lab's own plugin");
     let mut spec = node.proxy_spec.lock().clone().expect("a node with a proxy");
     spec.name = netns.name().to_owned();
     spec.log = node.home().join(format!("proxy-{ordinal}.log"));

@@ -32,6 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use parking_lot::Mutex;
 use serde_json::json;
 
 pub use capture::{Capture, Seen};
@@ -89,9 +90,8 @@ impl Builder {
         let underlay = underlay();
         let home = Path::new(HOME);
         let numbered = self.nodes.iter().zip(1u8..);
-        let mut nodes: Vec<Node> = numbered
-            .map(|(name, number)| Node::create(name, number, &underlay, home))
-            .collect();
+        let mut nodes: Vec<Node> =
+            numbered.map(|(name, number)| Node::create(name, number, &underlay, home)).collect();
         for node in &nodes {
             node.route_pods_in(&underlay);
             for other in nodes.iter().filter(|other| other.name() != node.name()) {
@@ -100,9 +100,7 @@ impl Builder {
         }
         let cluster = Arc::new(Cluster::default());
         cluster.set(namespace("default"));
-        let control = self
-            .mesh
-            .then(|| mesh::start(&mut nodes, &cluster, &self.proxy_env));
+        let control = self.mesh.then(|| mesh::start(&mut nodes, &cluster, &self.proxy_env));
         Lab {
             shared: Arc::new(Shared {
                 underlay,
@@ -112,6 +110,7 @@ impl Builder {
                 control,
                 uids: AtomicU32::new(1),
                 services: AtomicU8::new(1),
+                pods: Mutex::new(Vec::new()),
             }),
         }
     }
@@ -153,6 +152,8 @@ struct Shared {
     control: Option<ControlPlane>,
     uids: AtomicU32,
     services: AtomicU8,
+    /// A pod runs until it is deleted, whoever forgets it.
+    pods: Mutex<Vec<Pod>>,
 }
 
 impl Shared {
@@ -170,10 +171,7 @@ impl Shared {
 
 impl Lab {
     /// Describes a lab; [`Builder::start`] builds it.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "reads as a story: Lab::new().one_node().start()"
-    )]
+    #[expect(clippy::new_ret_no_self, reason = "reads as a story: Lab::new().one_node().start()")]
     pub fn new() -> Builder {
         Builder {
             nodes: vec!["a".to_owned(), "b".to_owned()],
@@ -233,12 +231,7 @@ impl Lab {
 
     fn label_namespace(&self, name: &str, mode: Option<&str>) {
         let patch = json!({ "metadata": { "labels": { "istio.io/dataplane-mode": mode } } });
-        assert!(
-            self.shared
-                .cluster
-                .patch(&Key::new("Namespace", "", name), &patch),
-            "no namespace {name}"
-        );
+        assert!(self.shared.cluster.patch(&Key::new("Namespace", "", name), &patch), "no namespace {name}");
     }
 
     /// Applies YAML, as `kubectl apply` would.

@@ -32,48 +32,25 @@ where
 
 /// The index of an interface.
 pub async fn index(handle: &Handle, name: &str) -> Result<u32, NetError> {
-    let found = handle
-        .link()
-        .get()
-        .match_name(name.to_owned())
-        .execute()
-        .try_next()
-        .await?;
+    let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await?;
     found.map(|link| link.header.index).ok_or(NetError::RequestFailed)
 }
 
 /// The hardware address of an interface, as colon-separated hex.
 pub async fn mac(handle: &Handle, name: &str) -> Result<String, NetError> {
-    let found = handle
-        .link()
-        .get()
-        .match_name(name.to_owned())
-        .execute()
-        .try_next()
-        .await?;
+    let found = handle.link().get().match_name(name.to_owned()).execute().try_next().await?;
     let link = found.ok_or(NetError::RequestFailed)?;
     let bytes = link.attributes.iter().find_map(|attribute| {
-        if let link::LinkAttribute::Address(bytes) = attribute {
-            Some(bytes.clone())
-        } else {
-            None
-        }
+        if let link::LinkAttribute::Address(bytes) = attribute { Some(bytes.clone()) } else { None }
     });
-    let hex: Vec<_> = bytes
-        .unwrap_or_default()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let hex: Vec<_> = bytes.unwrap_or_default().iter().map(|b| format!("{b:02x}")).collect();
     Ok(hex.join(":"))
 }
 
 /// Brings an interface up.
 pub async fn up(handle: &Handle, name: &str) -> Result<(), NetError> {
     let index = index(handle, name).await?;
-    let message = LinkMessageBuilder::<LinkUnspec>::default()
-        .index(index)
-        .up()
-        .build();
+    let message = LinkMessageBuilder::<LinkUnspec>::default().index(index).up().build();
     handle.link().set(message).execute().await
 }
 
@@ -86,11 +63,7 @@ pub async fn bridge(handle: &Handle, name: &str) -> Result<(), NetError> {
 /// Makes an interface a port of a bridge, and brings it up.
 pub async fn join_bridge(handle: &Handle, name: &str, bridge: &str) -> Result<(), NetError> {
     let (port, bridge) = (index(handle, name).await?, index(handle, bridge).await?);
-    let message = LinkMessageBuilder::<LinkUnspec>::default()
-        .index(port)
-        .controller(bridge)
-        .up()
-        .build();
+    let message = LinkMessageBuilder::<LinkUnspec>::default().index(port).controller(bridge).up().build();
     handle.link().set(message).execute().await
 }
 
@@ -98,11 +71,7 @@ pub async fn join_bridge(handle: &Handle, name: &str, bridge: &str) -> Result<()
 pub async fn veth(handle: &Handle, name: &str, peer: &str, there: &Netns) -> Result<(), NetError> {
     // Born under a name that cannot meet one of this namespace, renamed on arrival.
     let born = format!("p-{name}");
-    handle
-        .link()
-        .add(LinkVeth::new(name, &born).build())
-        .execute()
-        .await?;
+    handle.link().add(LinkVeth::new(name, &born).build()).execute().await?;
     let index = index(handle, &born).await?;
     let message = LinkMessageBuilder::<LinkUnspec>::default()
         .index(index)
@@ -121,11 +90,7 @@ pub async fn remove_link(handle: &Handle, name: &str) -> Result<(), NetError> {
 /// Adds an address to an interface.
 pub async fn address(handle: &Handle, name: &str, address: IpNet) -> Result<(), NetError> {
     let index = index(handle, name).await?;
-    handle
-        .address()
-        .add(index, address.addr(), address.prefix_len())
-        .execute()
-        .await
+    handle.address().add(index, address.addr(), address.prefix_len()).execute().await
 }
 
 /// A route through a gateway.

@@ -32,18 +32,12 @@ impl Netns {
             });
             join(made.join());
         });
-        Self {
-            name: name.into(),
-            file: Arc::new(File::open(&path).expect("the namespace's file")),
-        }
+        Self { name: name.into(), file: Arc::new(File::open(&path).expect("the namespace's file")) }
     }
 
     /// The namespace that the calling thread is in.
     pub fn current(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            file: Arc::new(File::open(CURRENT).expect("the current namespace")),
-        }
+        Self { name: name.into(), file: Arc::new(File::open(CURRENT).expect("the current namespace")) }
     }
 
     /// Its name.

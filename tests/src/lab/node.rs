@@ -54,10 +54,7 @@ impl Node {
         Self {
             name: name.to_owned(),
             number,
-            chain: Chain {
-                host: netns.clone(),
-                plugin: None,
-            },
+            chain: Chain { host: netns.clone(), plugin: None },
             netns,
             home,
             agent: Mutex::new(None),
@@ -111,20 +108,13 @@ impl Node {
     /// The proxy that serves the node: the one started last.
     #[track_caller]
     pub fn proxy(&self) -> Proxy {
-        self.proxies
-            .lock()
-            .last()
-            .cloned()
-            .unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
+        self.proxies.lock().last().cloned().unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
     }
 
     /// The agent.
     #[track_caller]
     pub fn agent(&self) -> Process {
-        self.agent
-            .lock()
-            .clone()
-            .unwrap_or_else(|| panic!("node {} runs no agent", self.name))
+        self.agent.lock().clone().unwrap_or_else(|| panic!("node {} runs no agent", self.name))
     }
 
     /// Starts another proxy beside the running one, as a rolling update does, and waits until it is ready.
@@ -166,10 +156,7 @@ impl Node {
     /// What the node's proxy was given to start with.
     #[track_caller]
     pub fn proxy_spec(&self) -> ProxySpec {
-        self.proxy_spec
-            .lock()
-            .clone()
-            .unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
+        self.proxy_spec.lock().clone().unwrap_or_else(|| panic!("node {} runs no proxy", self.name))
     }
 
     /// Where the agent serves health, inside the node.

@@ -22,12 +22,7 @@ pub struct Metrics(pub Vec<Sample>);
 impl Metrics {
     /// Reads the text format; comments and lines that are none are passed over.
     pub fn parse(text: &str) -> Self {
-        Self(
-            text.lines()
-                .filter(|line| !line.starts_with('#'))
-                .filter_map(sample)
-                .collect(),
-        )
+        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect())
     }
 
     /// The sum of the series of this name that have all these labels.
@@ -41,14 +36,8 @@ impl Metrics {
         name: &'a str,
         labels: &'a [(&'a str, &'a str)],
     ) -> impl Iterator<Item = &'a Sample> {
-        let has = |sample: &Sample| {
-            labels
-                .iter()
-                .all(|(k, v)| sample.labels.get(*k).is_some_and(|l| l == v))
-        };
-        self.0
-            .iter()
-            .filter(move |sample| sample.name == name && has(sample))
+        let has = |sample: &Sample| labels.iter().all(|(k, v)| sample.labels.get(*k).is_some_and(|l| l == v));
+        self.0.iter().filter(move |sample| sample.name == name && has(sample))
     }
 }
 
@@ -59,28 +48,17 @@ fn sample(line: &str) -> Option<Sample> {
     };
     let value = value.split(' ').next()?.parse().ok()?;
     let Some((name, rest)) = series.split_once('{') else {
-        return Some(Sample {
-            name: series.to_owned(),
-            labels: BTreeMap::new(),
-            value,
-        });
+        return Some(Sample { name: series.to_owned(), labels: BTreeMap::new(), value });
     };
     let mut labels = BTreeMap::new();
     let mut rest = rest.strip_suffix('}')?;
     while let Some((key, after)) = rest.split_once("=\"") {
         let end = closing_quote(after)?;
-        let plain = after[..end]
-            .replace("\\\"", "\"")
-            .replace("\\n", "\n")
-            .replace("\\\\", "\\");
+        let plain = after[..end].replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
         labels.insert(key.trim_start_matches(',').to_owned(), plain);
         rest = &after[end + 1..];
     }
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    Some(Sample { name: name.to_owned(), labels, value })
 }
 
 /// The position of the first quote that no backslash escapes.

@@ -80,11 +80,7 @@ impl PodBuilder {
     #[track_caller]
     pub fn create(self) -> Pod {
         self.announce();
-        within(
-            SANDBOX,
-            format_args!("the CNI chain for pod {}", self.name),
-            || self.attempt(),
-        )
+        within(SANDBOX, format_args!("the CNI chain for pod {}", self.name), || self.attempt())
     }
 
     /// Tries the chain once; the pod's object stays when it fails.
@@ -98,10 +94,7 @@ impl PodBuilder {
         let account = self.service_account.as_deref().unwrap_or(&self.name);
         let uid = self.shared.next_uid();
         let map = |pairs: &[(String, String)]| -> Value {
-            pairs
-                .iter()
-                .map(|(k, v)| (k.clone(), Value::String(v.clone())))
-                .collect()
+            pairs.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect()
         };
         self.shared.cluster.set(json!({
             "apiVersion": "v1",
@@ -135,10 +128,7 @@ impl PodBuilder {
         let shared = &self.shared;
         let node = shared.node(&self.node);
         let key = Key::new("Pod", &self.namespace, &self.name);
-        let uid = shared
-            .cluster
-            .get(&key)
-            .and_then(|p| p["metadata"]["uid"].as_str().map(str::to_owned));
+        let uid = shared.cluster.get(&key).and_then(|p| p["metadata"]["uid"].as_str().map(str::to_owned));
         let uid = uid.expect("the pod was announced");
         let number = node.take_pod_number();
         let netns = Netns::create(&format!("{}_{}", self.namespace, self.name));
@@ -168,6 +158,7 @@ impl PodBuilder {
             processes: Mutex::new(Vec::new()),
         }));
         pod.becomes_ready();
+        shared.pods.lock().push(pod.clone());
         Ok(pod)
     }
 }
@@ -208,12 +199,7 @@ impl Pod {
 
     /// All its addresses.
     pub fn ips(&self) -> Vec<IpAddr> {
-        self.0
-            .sandbox
-            .addresses
-            .iter()
-            .map(|(address, _)| *address)
-            .collect()
+        self.0.sandbox.addresses.iter().map(|(address, _)| *address).collect()
     }
 
     /// Its first address with a port.
@@ -243,10 +229,7 @@ impl Pod {
 
     /// Its SPIFFE identity under the lab's trust domain.
     pub fn identity(&self) -> String {
-        let account = self.object()["spec"]["serviceAccountName"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let account = self.object()["spec"]["serviceAccountName"].as_str().unwrap_or_default().to_owned();
         format!("spiffe://cluster.local/ns/{}/sa/{account}", self.namespace())
     }
 
@@ -259,17 +242,12 @@ impl Pod {
     /// The value of the redirection annotation.
     pub fn redirection(&self) -> Option<String> {
         let object = self.0.shared.cluster.get(&self.0.key)?;
-        object["metadata"]["annotations"][REDIRECTION]
-            .as_str()
-            .map(str::to_owned)
+        object["metadata"]["annotations"][REDIRECTION].as_str().map(str::to_owned)
     }
 
     /// Sets a label of the running pod, or takes it away.
     pub fn relabel(&self, key: &str, value: Option<&str>) {
-        self.0
-            .shared
-            .cluster
-            .patch(&self.0.key, &json!({ "metadata": { "labels": { key: value } } }));
+        self.0.shared.cluster.patch(&self.0.key, &json!({ "metadata": { "labels": { key: value } } }));
     }
 
     fn becomes_ready(&self) {
@@ -289,11 +267,9 @@ impl Pod {
     /// Waits until the agent calls it enrolled and every node's proxy knows that it speaks HBONE.
     #[track_caller]
     pub fn wait_enrolled(&self) -> &Self {
-        eventually(format_args!("{} is enrolled", self.name()), || {
-            match self.redirection().as_deref() {
-                Some("enabled") => Ok(()),
-                other => Err(format!("annotation {other:?}")),
-            }
+        eventually(format_args!("{} is enrolled", self.name()), || match self.redirection().as_deref() {
+            Some("enabled") => Ok(()),
+            other => Err(format!("annotation {other:?}")),
         });
         self.wait_known("HBONE")
     }
@@ -301,11 +277,9 @@ impl Pod {
     /// Waits until the agent has let it go and every node's proxy knows that it speaks plain TCP.
     #[track_caller]
     pub fn wait_withdrawn(&self) -> &Self {
-        eventually(format_args!("{} is withdrawn", self.name()), || {
-            match self.redirection() {
-                None => Ok(()),
-                other => Err(format!("annotation {other:?}")),
-            }
+        eventually(format_args!("{} is withdrawn", self.name()), || match self.redirection() {
+            None => Ok(()),
+            other => Err(format!("annotation {other:?}")),
         });
         self.wait_known("TCP")
     }
@@ -314,8 +288,7 @@ impl Pod {
     #[track_caller]
     pub fn wait_known(&self, protocol: &str) -> &Self {
         for node in &self.0.shared.nodes {
-            node.proxy()
-                .wait_workload(self.namespace(), self.name(), protocol);
+            node.proxy().wait_workload(self.namespace(), self.name(), protocol);
         }
         self
     }
@@ -339,11 +312,7 @@ impl Pod {
         eventually("sample-app serves", || {
             process.assert_running();
             let answer = self.curl(&["http://127.0.0.1:8080/healthz/ready"]);
-            if answer.status == 200 {
-                Ok(())
-            } else {
-                Err(format!("{answer:?}"))
-            }
+            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
         });
         process
     }
@@ -363,8 +332,7 @@ impl Pod {
     /// Opens a TCP connection from inside.
     #[track_caller]
     pub fn connect(&self, to: SocketAddr) -> Conn {
-        self.try_connect(to)
-            .unwrap_or_else(|e| panic!("{} connects to {to}: {e}", self.name()))
+        self.try_connect(to).unwrap_or_else(|e| panic!("{} connects to {to}: {e}", self.name()))
     }
 
     /// As [`Pod::connect`], for connections that may be refused.
@@ -378,13 +346,10 @@ impl Pod {
         for process in self.0.processes.lock().drain(..) {
             process.kill();
         }
-        self.0
-            .node
-            .chain
-            .del(&self.0.sandbox)
-            .unwrap_or_else(|e| panic!("delete {}: {e}", self.name()));
+        self.0.node.chain.del(&self.0.sandbox).unwrap_or_else(|e| panic!("delete {}: {e}", self.name()));
         self.netns().remove();
         self.0.shared.cluster.remove(&self.0.key);
+        self.0.shared.pods.lock().retain(|pod| pod.uid() != self.uid());
     }
 }
 

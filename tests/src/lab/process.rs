@@ -24,11 +24,7 @@ pub struct Program {
 impl Program {
     /// A program by its path; only `PATH` of the lab's environment reaches it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-        }
+        Self { path: path.into(), args: Vec::new(), env: Vec::new() }
     }
 
     /// Adds an argument.
@@ -66,11 +62,7 @@ impl Program {
         if let Some(folder) = log.parent() {
             fs::create_dir_all(folder).expect("a folder for the log");
         }
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("a log file");
+        let out = File::options().create(true).append(true).open(log).expect("a log file");
         let err = out.try_clone().expect("the log file again");
         let child = netns.run(|| {
             self.command()
@@ -114,9 +106,7 @@ impl Process {
 
     /// Everything it has written so far.
     pub fn log(&self) -> String {
-        fs::read(&self.0.log)
-            .map(|b| String::from_utf8_lossy(&b).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.0.log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
     }
 
     /// Sends a signal; a process that has ended already is left alone.
@@ -134,9 +124,7 @@ impl Process {
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&self) -> ExitStatus {
-        eventually(format_args!("{} ends", self.0.name), || {
-            self.ended().ok_or("still running")
-        })
+        eventually(format_args!("{} ends", self.0.name), || self.ended().ok_or("still running"))
     }
 
     /// Ends it at once, without asking.

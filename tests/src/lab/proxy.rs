@@ -33,15 +33,9 @@ impl ProxySpec {
     #[track_caller]
     pub fn start(&self) -> Proxy {
         let program = Program::new(&self.path).args(["proxy", "ztunnel"]);
-        let program = self
-            .env
-            .iter()
-            .fold(program, |program, (k, v)| program.env(k, v.clone()));
+        let program = self.env.iter().fold(program, |program, (k, v)| program.env(k, v.clone()));
         let process = program.start(&self.name, &self.netns, &self.log);
-        Proxy {
-            process,
-            netns: self.netns.clone(),
-        }
+        Proxy { process, netns: self.netns.clone() }
     }
 
     /// As the container would be given it, with one variable changed.
@@ -109,10 +103,7 @@ impl Proxy {
     pub fn wait_workload(&self, namespace: &str, name: &str, protocol: &str) -> &Self {
         self.wait_dump(&format!("has {namespace}/{name} as {protocol}"), |dump| {
             let all = dump["workloads"].as_array().cloned().unwrap_or_default();
-            match all
-                .iter()
-                .find(|w| w["namespace"] == namespace && w["name"] == name)
-            {
+            match all.iter().find(|w| w["namespace"] == namespace && w["name"] == name) {
                 None => Err(format!("no such workload among {}", all.len())),
                 // The default protocol is omitted from the dump.
                 Some(found) if found["protocol"].as_str().unwrap_or("TCP") == protocol => Ok(()),
@@ -126,10 +117,7 @@ impl Proxy {
     pub fn wait_no_workload(&self, namespace: &str, name: &str) -> &Self {
         self.wait_dump(&format!("has no {namespace}/{name}"), |dump| {
             let all = dump["workloads"].as_array().cloned().unwrap_or_default();
-            match all
-                .iter()
-                .find(|w| w["namespace"] == namespace && w["name"] == name)
-            {
+            match all.iter().find(|w| w["namespace"] == namespace && w["name"] == name) {
                 None => Ok(()),
                 Some(_) => Err("still there".to_owned()),
             }
@@ -139,20 +127,15 @@ impl Proxy {
     /// Waits until it has a service with at least so many endpoints.
     #[track_caller]
     pub fn wait_service(&self, namespace: &str, name: &str, endpoints: usize) -> &Self {
-        self.wait_dump(
-            &format!("has service {namespace}/{name} with {endpoints} endpoints"),
-            |dump| {
-                let all = dump["services"].as_array().cloned().unwrap_or_default();
-                let found = all
-                    .iter()
-                    .find(|s| s["namespace"] == namespace && s["name"] == name);
-                let found = found.ok_or_else(|| format!("no such service among {}", all.len()))?;
-                match found["endpoints"].as_object().map_or(0, serde_json::Map::len) {
-                    have if have >= endpoints => Ok(()),
-                    have => Err(format!("{have} endpoints")),
-                }
-            },
-        )
+        self.wait_dump(&format!("has service {namespace}/{name} with {endpoints} endpoints"), |dump| {
+            let all = dump["services"].as_array().cloned().unwrap_or_default();
+            let found = all.iter().find(|s| s["namespace"] == namespace && s["name"] == name);
+            let found = found.ok_or_else(|| format!("no such service among {}", all.len()))?;
+            match found["endpoints"].as_object().map_or(0, serde_json::Map::len) {
+                have if have >= endpoints => Ok(()),
+                have => Err(format!("{have} endpoints")),
+            }
+        })
     }
 
     /// Waits until it has a policy, `namespace/name`, or until it has none by that name.
@@ -162,14 +145,8 @@ impl Proxy {
         let verb = if present { "has" } else { "has lost" };
         self.wait_dump(&format!("{verb} policy {policy}"), |dump| {
             let all = dump["policies"].as_array().cloned().unwrap_or_default();
-            let found = all
-                .iter()
-                .any(|p| p["namespace"] == namespace && p["name"] == name);
-            if found == present {
-                Ok(())
-            } else {
-                Err(format!("policies: {all:?}"))
-            }
+            let found = all.iter().any(|p| p["namespace"] == namespace && p["name"] == name);
+            if found == present { Ok(()) } else { Err(format!("policies: {all:?}")) }
         })
     }
 

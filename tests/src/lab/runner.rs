@@ -43,11 +43,7 @@ pub fn isolated(body: impl FnOnce(&str) -> ExitCode) -> ExitCode {
     match Stage::current() {
         Stage::Outside => match isolate::probe() {
             Ok(privilege) => match isolate::next(privilege).env(TRIAL, "whole program").status() {
-                Ok(status) => status
-                    .code()
-                    .and_then(|c| u8::try_from(c).ok())
-                    .unwrap_or(1)
-                    .into(),
+                Ok(status) => status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1).into(),
                 Err(why) => refuse(&why.to_string()),
             },
             Err(why) => refuse(&why),
@@ -77,10 +73,7 @@ fn outside(trials: &[Trial]) -> ExitCode {
     };
     // Alive as long as this process; the labs find it in their environment.
     let socket = external::offer();
-    eprintln!(
-        "labs in namespaces of their own ({privilege:?}); {}",
-        binaries::describe()
-    );
+    eprintln!("labs in namespaces of their own ({privilege:?}); {}", binaries::describe());
     let conclusion = libtest_mimic::run(&arguments, mimic(trials, privilege, socket.as_deref()));
     if let Some(socket) = socket {
         let _ = std::fs::remove_file(socket);
@@ -107,10 +100,7 @@ fn start(name: &str, privilege: Privilege, control: Option<&Path>) -> Result<(),
     if output.status.success() {
         return Ok(());
     }
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Err(format!("{} ended with {}\n{out}{err}", name, output.status).into())
 }
 

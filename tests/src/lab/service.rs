@@ -50,11 +50,8 @@ impl ServiceBuilder {
     /// Creates it.
     pub fn create(self) -> Service {
         let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
-        let families: Vec<_> = self
-            .addresses
-            .iter()
-            .map(|a| if a.is_ipv4() { "IPv4" } else { "IPv6" })
-            .collect();
+        let families: Vec<_> =
+            self.addresses.iter().map(|a| if a.is_ipv4() { "IPv4" } else { "IPv6" }).collect();
         let (key, value) = &self.selector;
         self.shared.cluster.set(json!({
             "apiVersion": "v1",
@@ -74,12 +71,7 @@ impl ServiceBuilder {
                 })).collect::<Vec<_>>(),
             },
         }));
-        Service {
-            shared: self.shared,
-            name: self.name,
-            namespace: self.namespace,
-            addresses: self.addresses,
-        }
+        Service { shared: self.shared, name: self.name, namespace: self.namespace, addresses: self.addresses }
     }
 }
 

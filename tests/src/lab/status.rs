@@ -41,33 +41,21 @@ struct Said {
 /// Patches the Pod object unless it is another pod's by now, as the API server checks `metadata.uid`.
 fn tell(cluster: &Cluster, key: &Key, said: &Said, value: &Value) {
     let Some(object) = cluster.get(key) else { return };
-    if said
-        .uid
-        .as_ref()
-        .is_none_or(|uid| object["metadata"]["uid"] == json!(uid))
-    {
-        cluster.patch(
-            key,
-            &json!({ "metadata": { "annotations": { REDIRECTION: value } } }),
-        );
+    if said.uid.as_ref().is_none_or(|uid| object["metadata"]["uid"] == json!(uid)) {
+        cluster.patch(key, &json!({ "metadata": { "annotations": { REDIRECTION: value } } }));
     }
 }
 
 /// What the files say: `<namespace>_<pod>.json`, each a merge patch.
 fn read(folders: &[PathBuf]) -> BTreeMap<Key, Said> {
     let mut all = BTreeMap::new();
-    for entry in folders
-        .iter()
-        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
-    {
+    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()) {
         let path = entry.path();
         if path.extension().is_none_or(|e| e != "json") {
             continue;
         }
         let pod = path.file_stem().and_then(|stem| stem.to_str()?.split_once('_'));
-        let patch = fs::read(&path)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let patch = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         if let (Some((namespace, name)), Some(patch)) = (pod, patch) {
             let meta = &patch["metadata"];
             let said = Said {

@@ -59,9 +59,7 @@ impl Server {
     /// Listens on every address of `netns`.
     #[track_caller]
     pub fn start(netns: &Netns, port: u16, speaks: Speaks) -> Self {
-        let listener = netns
-            .run(|| listen(port))
-            .unwrap_or_else(|e| panic!("listen on port {port}: {e}"));
+        let listener = netns.run(|| listen(port)).unwrap_or_else(|e| panic!("listen on port {port}: {e}"));
         let address = listener.local_addr().expect("a local address");
         let served = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -69,12 +67,7 @@ impl Server {
             let (served, stop) = (Arc::clone(&served), Arc::clone(&stop));
             move || accept(&listener, speaks, &served, &stop)
         });
-        Self {
-            address,
-            served,
-            stop,
-            netns: netns.clone(),
-        }
+        Self { address, served, stop, netns: netns.clone() }
     }
 
     /// Its port.
@@ -114,11 +107,7 @@ fn accept(listener: &TcpListener, speaks: Speaks, served: &Arc<Mutex<Vec<Served>
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let place = {
             let mut served = served.lock();
-            served.push(Served {
-                peer,
-                received: 0,
-                end: None,
-            });
+            served.push(Served { peer, received: 0, end: None });
             served.len() - 1
         };
         let served = Arc::clone(served);
@@ -193,9 +182,7 @@ impl Conn {
     /// Sends text.
     #[track_caller]
     pub fn say(&mut self, text: &str) -> &mut Self {
-        self.stream
-            .write_all(text.as_bytes())
-            .unwrap_or_else(|e| panic!("send {text:?}: {e}"));
+        self.stream.write_all(text.as_bytes()).unwrap_or_else(|e| panic!("send {text:?}: {e}"));
         self
     }
 
@@ -238,10 +225,7 @@ impl Conn {
                 Ok(0) => break End::Fin,
                 Ok(bytes) => all.extend_from_slice(&buffer[..bytes]),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => break End::Reset,
-                Err(e) => panic!(
-                    "receive to the end: {e}, after {:?}",
-                    String::from_utf8_lossy(&all)
-                ),
+                Err(e) => panic!("receive to the end: {e}, after {:?}", String::from_utf8_lossy(&all)),
             }
         };
         (String::from_utf8_lossy(&all).into_owned(), end)
