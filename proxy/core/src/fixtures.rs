@@ -65,10 +65,7 @@ pub(crate) fn workload(name: &str) -> Workload {
 pub(crate) fn service(hostname: &str) -> Service {
     Service {
         name: hostname.into(),
-        key: NamespacedHostname {
-            namespace: "ns".into(),
-            hostname: hostname.into(),
-        },
+        key: NamespacedHostname { namespace: "ns".into(), hostname: hostname.into() },
         vips: Vec::new(),
         cidr_vips: Vec::new(),
         ports: [(80, 8080)].into(),
@@ -98,25 +95,15 @@ pub(crate) fn policy(key: &str, action: Action, rules: Vec<Rule>) -> Policy {
 
 /// A rule of one clause of one match.
 pub(crate) fn rule(wanted: Match) -> Rule {
-    Rule {
-        clauses: vec![Clause {
-            matches: vec![wanted],
-        }],
-    }
+    Rule { clauses: vec![Clause { matches: vec![wanted] }] }
 }
 
 pub(crate) fn is<T>(one: T) -> Attribute<T> {
-    Attribute {
-        is: vec![one],
-        is_not: Vec::new(),
-    }
+    Attribute { is: vec![one], is_not: Vec::new() }
 }
 
 pub(crate) fn is_not<T>(one: T) -> Attribute<T> {
-    Attribute {
-        is: Vec::new(),
-        is_not: vec![one],
-    }
+    Attribute { is: Vec::new(), is_not: vec![one] }
 }
 
 pub(crate) fn by_address(address: &str) -> GatewayAddress {
@@ -131,10 +118,7 @@ pub(crate) fn by_address(address: &str) -> GatewayAddress {
 
 /// By `<namespace>/<hostname>`.
 pub(crate) fn by_hostname(name: &str) -> GatewayAddress {
-    GatewayAddress {
-        destination: Destination::Hostname(name.parse().unwrap()),
-        hbone_mtls_port: 15008,
-    }
+    GatewayAddress { destination: Destination::Hostname(name.parse().unwrap()), hbone_mtls_port: 15008 }
 }
 
 /// A connection from an address, by an identity in namespace `ns` or by nobody, to an application.
@@ -188,8 +172,7 @@ impl Workload {
 
     /// An endpoint of `<namespace>/<hostname>` with ports of its own.
     pub(crate) fn serving<const N: usize>(mut self, service: &str, ports: [(u16, u16); N]) -> Self {
-        self.services
-            .insert(service.parse().unwrap(), Arc::new(ports.into()));
+        self.services.insert(service.parse().unwrap(), Arc::new(ports.into()));
         self
     }
 
@@ -238,18 +221,12 @@ impl Workload {
 
 impl Service {
     pub(crate) fn at(mut self, vip: &str) -> Self {
-        self.vips.push(NetworkAddress {
-            network: "".into(),
-            address: vip.parse().unwrap(),
-        });
+        self.vips.push(NetworkAddress { network: "".into(), address: vip.parse().unwrap() });
         self
     }
 
     pub(crate) fn over(mut self, cidr: &str) -> Self {
-        self.cidr_vips.push(CidrVip {
-            network: "".into(),
-            cidr: cidr.parse().unwrap(),
-        });
+        self.cidr_vips.push(CidrVip { network: "".into(), cidr: cidr.parse().unwrap() });
         self
     }
 
@@ -269,8 +246,7 @@ impl Service {
     }
 
     pub(crate) fn sharing(mut self, destination: GatewayAddress, weight: u32) -> Self {
-        self.weighted_waypoints
-            .push(WeightedWaypoint { destination, weight });
+        self.weighted_waypoints.push(WeightedWaypoint { destination, weight });
         self
     }
 

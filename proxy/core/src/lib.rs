@@ -43,9 +43,7 @@ impl Pick {
     /// An independent number for the `n`-th choice inside one decision.
     pub(crate) const fn nth(self, n: u64) -> u64 {
         // SplitMix64: its outputs for consecutive counters are independent enough to weigh endpoints.
-        let mut bits = self
-            .0
-            .wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut bits = self.0.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^ (bits >> 31)

@@ -173,21 +173,13 @@ fn decide(
                 Rules::Any(_) => DenyCause::Denied,
                 Rules::Unreadable => DenyCause::Unreadable,
             };
-            return Err(Deny {
-                policy: Some(policy.key.clone()),
-                why,
-                dry_run,
-            });
+            return Err(Deny { policy: Some(policy.key.clone()), why, dry_run });
         }
     }
     let missing = match missing(world, local, now, age) {
         Ok(missing) => missing,
         Err(key) => {
-            return Err(Deny {
-                policy: Some(key),
-                why: DenyCause::Unknown,
-                dry_run,
-            });
+            return Err(Deny { policy: Some(key), why: DenyCause::Unknown, dry_run });
         }
     };
     let mut needs_leave = false;
@@ -204,37 +196,21 @@ fn decide(
         }
     }
     if needs_leave && allowed_by.is_none() {
-        return Err(Deny {
-            policy: None,
-            why: DenyCause::NotAllowed,
-            dry_run,
-        });
+        return Err(Deny { policy: None, why: DenyCause::NotAllowed, dry_run });
     }
     let Missing { unknown, recheck_at } = missing;
-    Ok(Permit {
-        connection: connection.clone(),
-        policy: allowed_by,
-        dry_run,
-        unknown,
-        recheck_at,
-    })
+    Ok(Permit { connection: connection.clone(), policy: allowed_by, dry_run, unknown, recheck_at })
 }
 
 /// The policies of a workload: those of its namespace, those of everything, those it names.
 fn applying<'a>(world: &'a World, local: &'a Workload) -> impl Iterator<Item = &'a Arc<Policy>> {
-    let named = local
-        .authorization_policies
-        .iter()
-        .filter_map(|key| world.policy(key));
+    let named = local.authorization_policies.iter().filter_map(|key| world.policy(key));
     world.policies_covering(&local.namespace).chain(named)
 }
 
 /// A policy that covers a workload twice is told once.
 fn note(dry_run: &mut Vec<DryRun>, policy: &Policy) {
-    let told = DryRun {
-        policy: policy.key.clone(),
-        action: policy.action,
-    };
+    let told = DryRun { policy: policy.key.clone(), action: policy.action };
     if !dry_run.contains(&told) {
         dry_run.push(told);
     }
@@ -253,11 +229,7 @@ struct Missing {
 /// policy that will never come. So a new reference refuses new connections for a while, and leaves open ones alone.
 fn missing(world: &World, local: &Workload, now: Moment, age: Age) -> Result<Missing, Str> {
     let mut missing = Missing::default();
-    for key in local
-        .authorization_policies
-        .iter()
-        .filter(|key| world.policy(key).is_none())
-    {
+    for key in local.authorization_policies.iter().filter(|key| world.policy(key).is_none()) {
         // A reference without a date is of a workload that is not ours: as new as can be.
         let patience = world.referenced_since(key).unwrap_or(now) + PATIENCE;
         let waiting = now < patience;
@@ -270,11 +242,7 @@ fn missing(world: &World, local: &Workload, now: Moment, age: Age) -> Result<Mis
             return Err(key.clone());
         }
         if waiting && world.node().unknown_policy != Strictness::Compat {
-            missing.recheck_at = Some(
-                missing
-                    .recheck_at
-                    .map_or(patience, |earliest| earliest.min(patience)),
-            );
+            missing.recheck_at = Some(missing.recheck_at.map_or(patience, |earliest| earliest.min(patience)));
         }
         missing.unknown.push(key.clone());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     Pick,
     model::{Health, LoadBalancer, LoadBalancerMode, Locale, Service, Workload},
-    world::{Endpoint, World},
+    world::{Endpoint, Endpoints, World},
 };
 
 /// What the connection is for.
@@ -33,40 +33,75 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Chooses among the endpoints that share the most with the source, in proportion to their capacity.
-///
-/// One pass without allocation: each candidate replaces the one so far with the probability of its share of what has been
-/// seen, which leaves every candidate its share of the whole.
 pub(super) fn choose(world: &World, source: &Workload, wanted: Wanted<'_>, pick: Pick) -> Option<Chosen> {
-    let mut best: Option<(&Endpoint, u16)> = None;
-    let mut best_rank = 0;
-    let mut seen: u64 = 0;
-    for (turn, endpoint) in (0_u64..).zip(world.endpoints(&wanted.service.key)) {
-        let capacity = u64::from(endpoint.workload.capacity);
-        if capacity == 0 || !is_usable(source, wanted.service, endpoint) {
-            continue;
-        }
-        let Some(port) = target_port(wanted, endpoint) else {
-            continue;
-        };
-        let Some(rank) = rank(source, &endpoint.workload, wanted.service.load_balancer.as_ref()) else {
-            continue;
-        };
-        if best.is_some() && rank < best_rank {
-            continue;
-        }
-        if rank > best_rank {
-            best_rank = rank;
-            seen = 0;
-        }
-        seen = seen.saturating_add(capacity);
-        if pick.below(turn, seen) < capacity {
-            best = Some((endpoint, port));
-        }
+    let endpoints = world.endpoints_of(&wanted.service.key)?;
+    let candidates = Candidates { source, wanted };
+    // Looking at every endpoint is fine for tens and not for thousands.
+    let drawn = (endpoints.len() > FEW).then(|| candidates.draw(endpoints, pick.fork(DRAW))).flatten();
+    let (endpoint, port) = drawn.or_else(|| candidates.search(endpoints, pick.fork(SEARCH)))?;
+    Some(Chosen { workload: Arc::clone(&endpoint.workload), port })
+}
+
+/// The endpoints that can take a connection, and how well.
+#[derive(Clone, Copy)]
+struct Candidates<'a> {
+    source: &'a Workload,
+    wanted: Wanted<'a>,
+}
+
+impl Candidates<'_> {
+    /// Draws endpoints until one is as good as any can be; `None` when a few draws find none.
+    ///
+    /// What is drawn evenly and kept in proportion to its capacity has the share that a search would give it.
+    fn draw(self, endpoints: &Endpoints, pick: Pick) -> Option<(&Endpoint, u16)> {
+        let count = u64::try_from(endpoints.len()).ok()?;
+        let largest = u64::from(endpoints.largest_capacity());
+        let perfect = highest_rank(self.wanted.service.load_balancer.as_ref());
+        (0..DRAWS).find_map(|turn| {
+            let place = usize::try_from(pick.below(turn, count)).ok()?;
+            let endpoint = endpoints.at(place)?;
+            let (port, rank) = self.judge(endpoint)?;
+            let share = pick.below(turn.saturating_add(DRAWS), largest);
+            (rank == perfect && share < u64::from(endpoint.workload.capacity)).then_some((endpoint, port))
+        })
     }
-    best.map(|(endpoint, port)| Chosen {
-        workload: Arc::clone(&endpoint.workload),
-        port,
-    })
+
+    /// Looks at every endpoint, once and without allocation: each candidate replaces the one so far with the probability of
+    /// its share of what has been seen, which leaves every candidate its share of the whole.
+    fn search(self, endpoints: &Endpoints, pick: Pick) -> Option<(&Endpoint, u16)> {
+        let mut best = None;
+        let mut best_rank = 0;
+        let mut seen: u64 = 0;
+        for (turn, endpoint) in (0_u64..).zip(endpoints.iter()) {
+            let Some((port, rank)) = self.judge(endpoint) else {
+                continue;
+            };
+            if best.is_some() && rank < best_rank {
+                continue;
+            }
+            if rank > best_rank {
+                best_rank = rank;
+                seen = 0;
+            }
+            let capacity = u64::from(endpoint.workload.capacity);
+            seen = seen.saturating_add(capacity);
+            if pick.below(turn, seen) < capacity {
+                best = Some((endpoint, port));
+            }
+        }
+        best
+    }
+
+    /// An endpoint's port and how much it shares with the source; `None` when it cannot take the connection.
+    fn judge(self, endpoint: &Endpoint) -> Option<(u16, usize)> {
+        let Wanted { service, .. } = self.wanted;
+        if endpoint.workload.capacity == 0 || !is_usable(self.source, service, endpoint) {
+            return None;
+        }
+        let port = target_port(self.wanted, endpoint)?;
+        let rank = rank(self.source, &endpoint.workload, service.load_balancer.as_ref())?;
+        Some((port, rank))
+    }
 }
 
 fn is_usable(source: &Workload, service: &Service, endpoint: &Endpoint) -> bool {
@@ -95,12 +130,7 @@ fn target_port(wanted: Wanted<'_>, endpoint: &Endpoint) -> Option<u16> {
 
 /// How much source and candidate have in common; `None` when the candidate is out.
 fn rank(source: &Workload, candidate: &Workload, lb: Option<&LoadBalancer>) -> Option<usize> {
-    let Some(LoadBalancer {
-        preferences,
-        mode,
-        health_policy: _,
-    }) = lb
-    else {
+    let Some(LoadBalancer { preferences, mode, health_policy: _ }) = lb else {
         return Some(0);
     };
     let strict = match mode {
@@ -128,6 +158,20 @@ fn rank(source: &Workload, candidate: &Workload, lb: Option<&LoadBalancer>) -> O
     (!strict || rank == preferences.len()).then(|| rank.saturating_add(bonus))
 }
 
+/// The rank of an endpoint that shares everything with the source.
+fn highest_rank(lb: Option<&LoadBalancer>) -> usize {
+    match lb {
+        Some(lb) if matches!(lb.mode, LoadBalancerMode::Strict | LoadBalancerMode::Failover) => {
+            let bonus = match lb.preferences.as_slice() {
+                [Locale::Network, others @ ..] => others.len(),
+                _ => 0,
+            };
+            lb.preferences.len().saturating_add(bonus)
+        }
+        Some(_) | None => 0,
+    }
+}
+
 fn in_common(source: &Workload, candidate: &Workload, locale: Locale) -> bool {
     match locale {
         Locale::Region => source.locality.region == candidate.locality.region,
@@ -138,6 +182,15 @@ fn in_common(source: &Workload, candidate: &Workload, locale: Locale) -> bool {
         Locale::Network => source.network == candidate.network,
     }
 }
+
+/// The most endpoints that are all looked at.
+const FEW: usize = 32;
+/// How often one is drawn before all are looked at.
+const DRAWS: u64 = 32;
+
+// The parts of the choice that draw.
+const DRAW: u64 = 0;
+const SEARCH: u64 = 1;
 
 #[cfg(test)]
 mod tests;

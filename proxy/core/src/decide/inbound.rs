@@ -88,20 +88,13 @@ pub fn admit(
 }
 
 fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Result<Admission, AdmitError> {
-    let InboundRequest {
-        authority,
-        local: at,
-        forwarded_host,
-    } = request;
+    let InboundRequest { authority, local: at, forwarded_host } = request;
     let address = at.ip().to_canonical();
     let (port, asked_service) = match authority {
         Authority::Addr(asked) => {
             let asked_ip = asked.ip().to_canonical();
             if !is_meant_for(world, local, address, asked_ip) {
-                return Err(AdmitError::IpMismatch {
-                    asked: asked_ip,
-                    local: address,
-                });
+                return Err(AdmitError::IpMismatch { asked: asked_ip, local: address });
             }
             (asked.port(), None)
         }
@@ -109,10 +102,8 @@ fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Resul
             let service = world
                 .service_named(host, Some(&local.namespace))
                 .ok_or_else(|| AdmitError::UnknownHost(host.clone()))?;
-            let target = own_port(world, local, service, *port).ok_or_else(|| AdmitError::NoPort {
-                service: host.clone(),
-                port: *port,
-            })?;
+            let target = own_port(world, local, service, *port)
+                .ok_or_else(|| AdmitError::NoPort { service: host.clone(), port: *port })?;
             (target, Some(service))
         }
     };
@@ -128,10 +119,7 @@ fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Resul
         None => landing,
     };
     let service = asked_service.or_else(|| service_meant(world, local, port, forwarded_host.as_deref()));
-    Ok(Admission {
-        target,
-        service: service.cloned(),
-    })
+    Ok(Admission { target, service: service.cloned() })
 }
 
 /// Decides where a captured plaintext connection to `local` lands: where it was going.
@@ -143,10 +131,7 @@ pub fn admit_plain(world: &World, local: &Workload, flow: Flow) -> Result<Admiss
     if guard::is_ours(target.port()) {
         return Err(AdmitError::SelfCall(target));
     }
-    Ok(Admission {
-        target,
-        service: service_meant(world, local, target.port(), None).cloned(),
-    })
+    Ok(Admission { target, service: service_meant(world, local, target.port(), None).cloned() })
 }
 
 /// Whether an address asked for is this workload's, or that of something this workload fronts.
@@ -171,14 +156,9 @@ fn fronts(world: &World, local: &Workload, address: IpAddr, asked: IpAddr) -> bo
 
 /// The port of `local` for a service port: its own, else the service's.
 fn own_port(world: &World, local: &Workload, service: &Service, port: u16) -> Option<u16> {
-    let own = world
-        .endpoint(&service.key, &local.uid)
-        .and_then(|endpoint| endpoint.ports.get(&port));
+    let own = world.endpoint(&service.key, &local.uid).and_then(|endpoint| endpoint.ports.get(&port));
     let any = || service.ports.get(&port);
-    own.filter(|port| **port > 0)
-        .or_else(any)
-        .copied()
-        .filter(|port| *port > 0)
+    own.filter(|port| **port > 0).or_else(any).copied().filter(|port| *port > 0)
 }
 
 /// The service that a client most likely meant: the one the peer names, else the first by name that maps to this port.
@@ -193,14 +173,10 @@ fn service_meant<'w>(
     if let Some(service) = forwarded_host.and_then(named).and_then(|key| world.service(key)) {
         return Some(service);
     }
-    local
-        .services
-        .keys()
-        .filter_map(|key| world.service(key))
-        .find(|service| {
-            let mut ports = service.ports.keys();
-            ports.any(|service_port| own_port(world, local, service, *service_port) == Some(port))
-        })
+    local.services.keys().filter_map(|key| world.service(key)).find(|service| {
+        let mut ports = service.ports.keys();
+        ports.any(|service_port| own_port(world, local, service, *service_port) == Some(port))
+    })
 }
 
 #[cfg(test)]

@@ -16,10 +16,7 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) const fn of(connection: &'a Connection) -> Self {
-        Self {
-            connection,
-            principal: OnceCell::new(),
-        }
+        Self { connection, principal: OnceCell::new() }
     }
 
     pub(super) fn meant_by(&self, policy: &Policy) -> bool {
@@ -44,11 +41,7 @@ impl<'a> Facts<'a> {
             destination_ips,
             destination_ports,
         } = wanted;
-        let Connection {
-            source,
-            identity: _,
-            target,
-        } = self.connection;
+        let Connection { source, identity: _, target } = self.connection;
         let (source, at) = (source.ip().to_canonical(), target.ip().to_canonical());
         !wanted.is_empty()
             && holds(namespaces, |pattern| pattern.fits(self.namespace()))
@@ -60,10 +53,7 @@ impl<'a> Facts<'a> {
     }
 
     fn namespace(&self) -> &str {
-        self.connection
-            .identity
-            .as_ref()
-            .map_or("", |identity| &identity.namespace)
+        self.connection.identity.as_ref().map_or("", |identity| &identity.namespace)
     }
 
     fn has_principal(&self, pattern: &StringMatch) -> bool {

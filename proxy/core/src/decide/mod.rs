@@ -34,10 +34,7 @@ impl Flow {
     /// A flow of the two addresses, IPv4-mapped ones unwrapped.
     #[must_use]
     pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
-        Self {
-            source: canonical(source),
-            destination: canonical(destination),
-        }
+        Self { source: canonical(source), destination: canonical(destination) }
     }
 }
 

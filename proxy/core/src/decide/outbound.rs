@@ -22,12 +22,7 @@ use crate::{
 /// Inside [`Step::Done`], when the destination is known and cannot be reached: the connection then ends, and never falls
 /// back to plain text.
 pub fn route(world: &World, source: &Workload, flow: Flow, pick: Pick) -> Step<Result<Route, RouteError>> {
-    let ask = Ask {
-        world,
-        source,
-        flow,
-        pick,
-    };
+    let ask = Ask { world, source, flow, pick };
     match ask.route() {
         Ok(route) => Step::Done(Ok(route)),
         Err(Stop::Refuse(error)) => Step::Done(Err(error)),
@@ -63,10 +58,7 @@ impl Ask<'_> {
             return Err(RouteError::SelfCall(wanted).into());
         }
         let client = Some(&*self.source.namespace);
-        let meant = match self
-            .world
-            .find_address(&self.world.node().network, wanted.ip(), client)
-        {
+        let meant = match self.world.find_address(&self.world.node().network, wanted.ip(), client) {
             Some(Found::Service(service)) => Some(service),
             Some(Found::Workload(_)) | None => None,
         };
@@ -75,28 +67,18 @@ impl Ask<'_> {
         {
             return self.to_waypoint(waypoint, Some(service));
         }
-        match self
-            .world
-            .find_upstream(&self.source.network, wanted.ip(), client)
-        {
+        match self.world.find_upstream(&self.source.network, wanted.ip(), client) {
             Some(Found::Service(service)) if service.is_passthrough() => {
                 Ok(passthrough(wanted, Some(service)))
             }
             Some(Found::Service(service)) => {
-                let wanted_port = Wanted {
-                    service,
-                    port: wanted.port(),
-                    purpose: Purpose::Traffic,
-                };
+                let wanted_port = Wanted { service, port: wanted.port(), purpose: Purpose::Traffic };
                 let chosen = balance::choose(self.world, self.source, wanted_port, self.pick.fork(ENDPOINT))
                     .ok_or(RouteError::NoHealthyUpstream(wanted))?;
                 self.to_workload(&chosen, meant, Some(service))
             }
             Some(Found::Workload(workload)) => {
-                let chosen = Chosen {
-                    workload: Arc::clone(workload),
-                    port: wanted.port(),
-                };
+                let chosen = Chosen { workload: Arc::clone(workload), port: wanted.port() };
                 self.to_workload(&chosen, meant, None)
             }
             None => match meant {
@@ -136,19 +118,11 @@ impl Ask<'_> {
         let (kind, next_hop) = match workload.protocol {
             Protocol::Tcp => (RouteKind::Plain, target),
             Protocol::Hbone => (
-                RouteKind::Tunnel {
-                    authority: target.into(),
-                    expected: expected(service, workload),
-                },
+                RouteKind::Tunnel { authority: target.into(), expected: expected(service, workload) },
                 SocketAddr::new(address, guard::HBONE),
             ),
         };
-        Ok(Route {
-            kind,
-            next_hop,
-            destination: Some(Arc::clone(workload)),
-            service: service.cloned(),
-        })
+        Ok(Route { kind, next_hop, destination: Some(Arc::clone(workload)), service: service.cloned() })
     }
 
     /// Into another network.
@@ -177,9 +151,7 @@ impl Ask<'_> {
             left = left.saturating_sub(weight);
             here
         });
-        chosen
-            .map(|waypoint| &waypoint.destination)
-            .or(service.waypoint.as_ref())
+        chosen.map(|waypoint| &waypoint.destination).or(service.waypoint.as_ref())
     }
 
     /// To a waypoint, which gets the address that the client wanted.
@@ -187,32 +159,18 @@ impl Ask<'_> {
         let client = Some(&*self.source.namespace);
         // A waypoint named by IP is reached at that IP; one named by hostname follows the client's address family.
         let (found, near) = match &waypoint.destination {
-            Destination::Address(at) => (
-                self.world.find_upstream(&at.network, at.address, client),
-                at.address,
-            ),
+            Destination::Address(at) => {
+                (self.world.find_upstream(&at.network, at.address, client), at.address)
+            }
             Destination::Hostname(key) => (self.world.find_hostname(key), self.flow.destination.ip()),
         };
         let port = waypoint.hbone_mtls_port;
         let (chosen, front) = match found {
             Some(Found::Service(front)) => {
-                let wanted = Wanted {
-                    service: front,
-                    port,
-                    purpose: Purpose::Waypoint,
-                };
-                (
-                    balance::choose(self.world, self.source, wanted, self.pick.fork(WAYPOINT)),
-                    Some(front),
-                )
+                let wanted = Wanted { service: front, port, purpose: Purpose::Waypoint };
+                (balance::choose(self.world, self.source, wanted, self.pick.fork(WAYPOINT)), Some(front))
             }
-            Some(Found::Workload(workload)) => (
-                Some(Chosen {
-                    workload: Arc::clone(workload),
-                    port,
-                }),
-                None,
-            ),
+            Some(Found::Workload(workload)) => (Some(Chosen { workload: Arc::clone(workload), port }), None),
             None => (None, None),
         };
         let Chosen { workload, port } =
@@ -243,10 +201,9 @@ impl Ask<'_> {
         };
         match self.world.find_gateway(waypoint) {
             Some(Found::Workload(workload)) => is_me(workload),
-            Some(Found::Service(service)) => self
-                .world
-                .endpoints(&service.key)
-                .any(|endpoint| is_me(&endpoint.workload)),
+            Some(Found::Service(service)) => {
+                self.world.endpoints(&service.key).any(|endpoint| is_me(&endpoint.workload))
+            }
             None => false,
         }
     }
@@ -256,13 +213,7 @@ impl Ask<'_> {
         if workload.addresses.contains(&near) {
             return Ok(near);
         }
-        let allowed = || {
-            workload
-                .addresses
-                .iter()
-                .copied()
-                .filter(|address| families.allow(*address))
-        };
+        let allowed = || workload.addresses.iter().copied().filter(|address| families.allow(*address));
         let same_family = |address: &IpAddr| address.is_ipv4() == near.is_ipv4();
         if let Some(address) = allowed().find(same_family).or_else(|| allowed().next()) {
             return Ok(address);
@@ -288,36 +239,21 @@ impl Ask<'_> {
 
 /// All waypoints that a service's connections may take.
 pub(super) fn waypoints(service: &Service) -> impl Iterator<Item = &GatewayAddress> {
-    service.waypoint.iter().chain(
-        service
-            .weighted_waypoints
-            .iter()
-            .map(|weighted| &weighted.destination),
-    )
+    service.waypoint.iter().chain(service.weighted_waypoints.iter().map(|weighted| &weighted.destination))
 }
 
 fn passthrough(wanted: SocketAddr, service: Option<&Arc<Service>>) -> Route {
-    Route {
-        kind: RouteKind::Passthrough,
-        next_hop: wanted,
-        destination: None,
-        service: service.cloned(),
-    }
+    Route { kind: RouteKind::Passthrough, next_hop: wanted, destination: None, service: service.cloned() }
 }
 
 /// The identities that may answer: those the service names, and the workload's own.
 fn expected(service: Option<&Arc<Service>>, workload: &Workload) -> Vec<Identity> {
-    let named = service
-        .map(|service| service.subject_alt_names.as_slice())
-        .unwrap_or_default();
+    let named = service.map(|service| service.subject_alt_names.as_slice()).unwrap_or_default();
     named.iter().cloned().chain([workload.identity()]).collect()
 }
 
 fn gateway_unsupported(workload: &Workload) -> RouteError {
-    RouteError::GatewayUnsupported {
-        workload: workload.uid.clone(),
-        network: workload.network.clone(),
-    }
+    RouteError::GatewayUnsupported { workload: workload.uid.clone(), network: workload.network.clone() }
 }
 
 fn any_of(mut addresses: impl Iterator<Item = IpAddr> + Clone, pick: Pick) -> Option<IpAddr> {

@@ -43,10 +43,7 @@ impl Route {
     pub const fn hbone_target(&self) -> Option<&Authority> {
         match &self.kind {
             RouteKind::Passthrough | RouteKind::Plain => None,
-            RouteKind::Tunnel {
-                authority,
-                expected: _,
-            } => Some(authority),
+            RouteKind::Tunnel { authority, expected: _ } => Some(authority),
         }
     }
 }

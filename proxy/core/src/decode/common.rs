@@ -30,18 +30,10 @@ pub(super) fn prefix(field: &'static str, bytes: &[u8], length: u32) -> Result<I
     let too_long = || (Cow::from(field), Malformed::PrefixLength(length));
     let address = ip(field, bytes)?;
     // The prefix of an IPv4-mapped IPv6 address counts the 96 bits that are gone.
-    let mapped = if bytes.len() == 16 && address.is_ipv4() {
-        96
-    } else {
-        0
-    };
-    let length = length
-        .checked_sub(mapped)
-        .and_then(|length| u8::try_from(length).ok())
-        .ok_or_else(too_long)?;
-    IpNet::new(address, length)
-        .map(|net| net.trunc())
-        .map_err(|_| too_long())
+    let mapped = if bytes.len() == 16 && address.is_ipv4() { 96 } else { 0 };
+    let length =
+        length.checked_sub(mapped).and_then(|length| u8::try_from(length).ok()).ok_or_else(too_long)?;
+    IpNet::new(address, length).map(|net| net.trunc()).map_err(|_| too_long())
 }
 
 pub(super) fn port(field: &'static str, number: u32) -> Result<u16, Fault> {
@@ -51,47 +43,29 @@ pub(super) fn port(field: &'static str, number: u32) -> Result<u16, Fault> {
 pub(super) fn ports(field: &'static str, ports: Vec<Port>) -> Result<PortMap, Fault> {
     ports
         .into_iter()
-        .map(
-            |Port {
-                 service_port,
-                 target_port,
-                 app_protocol: _,
-             }| { Ok((port(field, service_port)?, port(field, target_port)?)) },
-        )
+        .map(|Port { service_port, target_port, app_protocol: _ }| {
+            Ok((port(field, service_port)?, port(field, target_port)?))
+        })
         .collect()
 }
 
 /// A text that must not be empty.
 pub(super) fn required(field: &'static str, text: String) -> Result<Str, Fault> {
-    if text.is_empty() {
-        Err((field.into(), Malformed::Missing))
-    } else {
-        Ok(text.into())
-    }
+    if text.is_empty() { Err((field.into(), Malformed::Missing)) } else { Ok(text.into()) }
 }
 
 /// One part of an identity.
 pub(super) fn identity_part(field: &'static str, text: String) -> Result<Str, Fault> {
-    if text.contains('/') {
-        Err((field.into(), Malformed::Slash(text)))
-    } else {
-        required(field, text)
-    }
+    if text.contains('/') { Err((field.into(), Malformed::Slash(text))) } else { required(field, text) }
 }
 
 pub(super) fn network_address(network: &str, address: IpAddr) -> NetworkAddress {
-    NetworkAddress {
-        network: network.into(),
-        address,
-    }
+    NetworkAddress { network: network.into(), address }
 }
 
 pub(super) fn hostname(field: &'static str, wire: WireHostname) -> Result<NamespacedHostname, Fault> {
     let WireHostname { namespace, hostname } = wire;
-    Ok(NamespacedHostname {
-        namespace: namespace.into(),
-        hostname: required(field, hostname)?,
-    })
+    Ok(NamespacedHostname { namespace: namespace.into(), hostname: required(field, hostname)? })
 }
 
 pub(super) fn key(field: &'static str, text: String) -> Result<NamespacedHostname, Fault> {
@@ -99,23 +73,15 @@ pub(super) fn key(field: &'static str, text: String) -> Result<NamespacedHostnam
 }
 
 pub(super) fn gateway(field: &'static str, wire: WireGateway) -> Result<GatewayAddress, Fault> {
-    let WireGateway {
-        hbone_mtls_port,
-        destination,
-    } = wire;
+    let WireGateway { hbone_mtls_port, destination } = wire;
     let destination = match destination {
         Some(WireDestination::Hostname(wire)) => Destination::Hostname(hostname(field, wire)?),
-        Some(WireDestination::Address(WireAddress {
-            network,
-            address,
-            length: _,
-        })) => Destination::Address(network_address(&network, ip(field, &address)?)),
+        Some(WireDestination::Address(WireAddress { network, address, length: _ })) => {
+            Destination::Address(network_address(&network, ip(field, &address)?))
+        }
         None => return Err((field.into(), Malformed::Missing)),
     };
-    Ok(GatewayAddress {
-        destination,
-        hbone_mtls_port: port(field, hbone_mtls_port)?,
-    })
+    Ok(GatewayAddress { destination, hbone_mtls_port: port(field, hbone_mtls_port)? })
 }
 
 /// A number that the enum does not have.

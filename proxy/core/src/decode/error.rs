@@ -51,11 +51,7 @@ pub enum Malformed {
 
 impl DecodeError {
     pub(super) fn new(resource: &str, field: Cow<'static, str>, why: Malformed) -> Self {
-        Self {
-            resource: resource.into(),
-            field,
-            why,
-        }
+        Self { resource: resource.into(), field, why }
     }
 }
 

@@ -25,14 +25,10 @@ pub fn address(name: &str, bytes: &[u8]) -> Result<Change, DecodeError> {
     let Address { r#type } =
         Address::decode(bytes).map_err(|error| within(("address".into(), Malformed::Bytes(error))))?;
     match r#type {
-        Some(Type::Workload(wire)) => workload::decode(wire)
-            .map(Box::new)
-            .map(Change::Workload)
-            .map_err(within),
-        Some(Type::Service(wire)) => service::decode(wire)
-            .map(Box::new)
-            .map(Change::Service)
-            .map_err(within),
+        Some(Type::Workload(wire)) => {
+            workload::decode(wire).map(Box::new).map(Change::Workload).map_err(within)
+        }
+        Some(Type::Service(wire)) => service::decode(wire).map(Box::new).map(Change::Service).map_err(within),
         None => Err(within(("type".into(), Malformed::Missing))),
     }
 }

@@ -59,10 +59,7 @@ fn decode(key: &str, wire: Wire) -> Result<Policy, Fault> {
         extensions: _,
     } = wire;
     let action = action(wire_action)?;
-    let rules = rules
-        .into_iter()
-        .map(|wire| rule(action, wire))
-        .collect::<Result<_, _>>()?;
+    let rules = rules.into_iter().map(|wire| rule(action, wire)).collect::<Result<_, _>>()?;
     Ok(Policy {
         key: if key.is_empty() {
             return Err(("name".into(), Malformed::Missing));
@@ -100,10 +97,8 @@ fn rule(action: Action, wire: WireRule) -> Result<Rule, Fault> {
     let clauses = clauses
         .into_iter()
         .map(|WireClause { matches }| {
-            let matches = matches
-                .into_iter()
-                .map(|wire| one_match(action, wire))
-                .collect::<Result<_, _>>()?;
+            let matches =
+                matches.into_iter().map(|wire| one_match(action, wire)).collect::<Result<_, _>>()?;
             Ok(Clause { matches })
         })
         .collect::<Result<_, Fault>>()?;
@@ -129,20 +124,10 @@ fn one_match(action: Action, wire: WireMatch) -> Result<Match, Fault> {
     let wanted = Match {
         namespaces: both("namespaces", namespaces, not_namespaces, string)?,
         principals: both("principals", principals, not_principals, string)?,
-        service_accounts: both(
-            "service_accounts",
-            service_accounts,
-            not_service_accounts,
-            account,
-        )?,
+        service_accounts: both("service_accounts", service_accounts, not_service_accounts, account)?,
         source_ips: both("source_ips", source_ips, not_source_ips, net)?,
         destination_ips: both("destination_ips", destination_ips, not_destination_ips, net)?,
-        destination_ports: both(
-            "destination_ports",
-            destination_ports,
-            not_destination_ports,
-            port,
-        )?,
+        destination_ports: both("destination_ports", destination_ports, not_destination_ports, port)?,
     };
     // An extension is a condition that we do not understand. Without it, an allowing match would mean more than it should,
     // so it means nothing; a denying one errs on the right side.
@@ -158,15 +143,8 @@ fn both<W, T>(
     is_not: Vec<W>,
     read: impl Fn(&'static str, W) -> Result<T, Fault>,
 ) -> Result<Attribute<T>, Fault> {
-    let list = |wire: Vec<W>| {
-        wire.into_iter()
-            .map(|item| read(field, item))
-            .collect::<Result<_, _>>()
-    };
-    Ok(Attribute {
-        is: list(is)?,
-        is_not: list(is_not)?,
-    })
+    let list = |wire: Vec<W>| wire.into_iter().map(|item| read(field, item)).collect::<Result<_, _>>();
+    Ok(Attribute { is: list(is)?, is_not: list(is_not)? })
 }
 
 fn string(field: &'static str, wire: WireString) -> Result<StringMatch, Fault> {
@@ -181,14 +159,8 @@ fn string(field: &'static str, wire: WireString) -> Result<StringMatch, Fault> {
 }
 
 fn account(_: &'static str, wire: WireAccount) -> Result<ServiceAccountMatch, Fault> {
-    let WireAccount {
-        namespace,
-        service_account,
-    } = wire;
-    Ok(ServiceAccountMatch {
-        namespace: namespace.into(),
-        service_account: service_account.into(),
-    })
+    let WireAccount { namespace, service_account } = wire;
+    Ok(ServiceAccountMatch { namespace: namespace.into(), service_account: service_account.into() })
 }
 
 fn net(field: &'static str, wire: WireAddress) -> Result<IpNet, Fault> {
@@ -213,18 +185,9 @@ struct Outline {
 fn outline(name: &str, bytes: &[u8]) -> UnreadablePolicy {
     let of_key = || -> Str { name.split_once('/').map_or("", |(namespace, _)| namespace).into() };
     match Outline::decode(bytes) {
-        Ok(Outline {
-            namespace,
-            scope: wire_scope,
-            action: wire_action,
-            dry_run,
-        }) => UnreadablePolicy {
+        Ok(Outline { namespace, scope: wire_scope, action: wire_action, dry_run }) => UnreadablePolicy {
             key: name.into(),
-            namespace: if namespace.is_empty() {
-                of_key()
-            } else {
-                namespace.into()
-            },
+            namespace: if namespace.is_empty() { of_key() } else { namespace.into() },
             scope: scope(wire_scope).unwrap_or(Scope::Namespace),
             action: action(wire_action).unwrap_or(Action::Deny),
             dry_run,

@@ -45,23 +45,14 @@ pub(super) fn decode(wire: Wire) -> Result<Service, Fault> {
     }
     Ok(Service {
         name: name.into(),
-        key: NamespacedHostname {
-            namespace: namespace.into(),
-            hostname: required("hostname", hostname)?,
-        },
+        key: NamespacedHostname { namespace: namespace.into(), hostname: required("hostname", hostname)? },
         vips,
         cidr_vips,
         ports: ports("ports", wire_ports)?,
         // Names of another form are for other proxies; leaving one out accepts fewer peers, never more.
-        subject_alt_names: subject_alt_names
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect(),
+        subject_alt_names: subject_alt_names.iter().filter_map(|name| name.parse().ok()).collect(),
         waypoint: waypoint.map(|wire| gateway("waypoint", wire)).transpose()?,
-        weighted_waypoints: weighted_waypoints
-            .into_iter()
-            .map(weighted)
-            .collect::<Result<_, _>>()?,
+        weighted_waypoints: weighted_waypoints.into_iter().map(weighted).collect::<Result<_, _>>()?,
         load_balancer: load_balancing.map(load_balancer).transpose()?,
         ip_families: families(ip_families)?,
         canonical,
@@ -80,11 +71,7 @@ enum Virtual {
 
 /// A prefix as long as the address is the address.
 fn virtual_address(wire: WireAddress) -> Result<Virtual, Fault> {
-    let WireAddress {
-        network,
-        address,
-        length,
-    } = wire;
+    let WireAddress { network, address, length } = wire;
     let host = ip("addresses", &address)?;
     let Some(length) = length else {
         return Ok(Virtual::Address(network_address(&network, host)));
@@ -93,33 +80,20 @@ fn virtual_address(wire: WireAddress) -> Result<Virtual, Fault> {
     Ok(if cidr.prefix_len() == cidr.max_prefix_len() {
         Virtual::Address(network_address(&network, host))
     } else {
-        Virtual::Prefix(CidrVip {
-            network: network.into(),
-            cidr,
-        })
+        Virtual::Prefix(CidrVip { network: network.into(), cidr })
     })
 }
 
 fn weighted(wire: WireWeighted) -> Result<WeightedWaypoint, Fault> {
     let WireWeighted { destination, weight } = wire;
     let destination = destination.ok_or_else(|| ("weighted_waypoints".into(), Malformed::Missing))?;
-    Ok(WeightedWaypoint {
-        destination: gateway("weighted_waypoints", destination)?,
-        weight,
-    })
+    Ok(WeightedWaypoint { destination: gateway("weighted_waypoints", destination)?, weight })
 }
 
 fn load_balancer(wire: LoadBalancing) -> Result<LoadBalancer, Fault> {
-    let LoadBalancing {
-        routing_preference,
-        mode,
-        health_policy,
-    } = wire;
+    let LoadBalancing { routing_preference, mode, health_policy } = wire;
     Ok(LoadBalancer {
-        preferences: routing_preference
-            .into_iter()
-            .map(locale)
-            .collect::<Result<_, _>>()?,
+        preferences: routing_preference.into_iter().map(locale).collect::<Result<_, _>>()?,
         mode: match WireMode::try_from(mode) {
             Ok(WireMode::UnspecifiedMode) => LoadBalancerMode::Standard,
             Ok(WireMode::Strict) => LoadBalancerMode::Strict,

@@ -52,18 +52,13 @@ pub(super) fn decode(wire: Wire) -> Result<Workload, Fault> {
         namespace: identity_part("namespace", namespace)?,
         trust_domain: identity_part("trust_domain", or(trust_domain, "cluster.local"))?,
         service_account: identity_part("service_account", or(service_account, "default"))?,
-        addresses: addresses
-            .iter()
-            .map(|bytes| ip("addresses", bytes))
-            .collect::<Result<_, _>>()?,
+        addresses: addresses.iter().map(|bytes| ip("addresses", bytes)).collect::<Result<_, _>>()?,
         network: network.into(),
         network_mode: mode(network_mode)?,
         protocol: protocol(tunnel_protocol)?,
         native_tunnel,
         waypoint: waypoint.map(|wire| gateway("waypoint", wire)).transpose()?,
-        network_gateway: network_gateway
-            .map(|wire| gateway("network_gateway", wire))
-            .transpose()?,
+        network_gateway: network_gateway.map(|wire| gateway("network_gateway", wire)).transpose()?,
         application_tunnel: application_tunnel.map(tunnel).transpose()?,
         hostname: hostname.into(),
         node: node.into(),
@@ -93,10 +88,9 @@ fn protocol(number: i32) -> Result<Protocol, Fault> {
     match WireProtocol::try_from(number) {
         Ok(WireProtocol::None) => Ok(Protocol::Tcp),
         Ok(WireProtocol::Hbone) => Ok(Protocol::Hbone),
-        Ok(WireProtocol::LegacyIstioMtls) => Err((
-            "tunnel_protocol".into(),
-            Malformed::Unsupported("LEGACY_ISTIO_MTLS"),
-        )),
+        Ok(WireProtocol::LegacyIstioMtls) => {
+            Err(("tunnel_protocol".into(), Malformed::Unsupported("LEGACY_ISTIO_MTLS")))
+        }
         Err(_) => Err(unknown("tunnel_protocol", number)),
     }
 }
@@ -128,31 +122,17 @@ fn kind(number: i32) -> WorkloadType {
 }
 
 fn tunnel(wire: WireTunnel) -> Result<ApplicationTunnel, Fault> {
-    let WireTunnel {
-        protocol,
-        port: number,
-    } = wire;
+    let WireTunnel { protocol, port: number } = wire;
     let protocol = match WireTunnelProtocol::try_from(protocol) {
         Ok(WireTunnelProtocol::None) => TunnelProtocol::None,
         Ok(WireTunnelProtocol::Proxy) => TunnelProtocol::Proxy,
         Err(_) => return Err(unknown("application_tunnel.protocol", protocol)),
     };
     let number = port("application_tunnel.port", number)?;
-    Ok(ApplicationTunnel {
-        protocol,
-        port: (number > 0).then_some(number),
-    })
+    Ok(ApplicationTunnel { protocol, port: (number > 0).then_some(number) })
 }
 
 fn place(wire: WireLocality) -> Locality {
-    let WireLocality {
-        region,
-        zone,
-        subzone,
-    } = wire;
-    Locality {
-        region: region.into(),
-        zone: zone.into(),
-        subzone: subzone.into(),
-    }
+    let WireLocality { region, zone, subzone } = wire;
+    Locality { region: region.into(), zone: zone.into(), subzone: subzone.into() }
 }

@@ -44,10 +44,9 @@ impl FromStr for NamespacedHostname {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('/') {
-            Some((namespace, hostname)) if !hostname.contains('/') => Ok(Self {
-                namespace: namespace.into(),
-                hostname: hostname.into(),
-            }),
+            Some((namespace, hostname)) if !hostname.contains('/') => {
+                Ok(Self { namespace: namespace.into(), hostname: hostname.into() })
+            }
             Some(_) | None => Err(ParseHostnameError(text.into())),
         }
     }

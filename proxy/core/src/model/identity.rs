@@ -39,20 +39,13 @@ impl Identity {
     /// The text that policies call a principal: the identity without `spiffe://`.
     #[must_use]
     pub fn principal(&self) -> String {
-        format!(
-            "{}/ns/{}/sa/{}",
-            self.trust_domain, self.namespace, self.service_account
-        )
+        format!("{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            trust_domain,
-            namespace,
-            service_account,
-        } = self;
+        let Self { trust_domain, namespace, service_account } = self;
         write!(f, "spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}")
     }
 }
@@ -67,14 +60,9 @@ impl FromStr for Identity {
 
 fn parse(text: &str) -> Option<Identity> {
     let mut parts = text.strip_prefix("spiffe://")?.split('/');
-    let (Some(trust_domain), Some("ns"), Some(namespace), Some("sa"), Some(account), None) = (
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-    ) else {
+    let (Some(trust_domain), Some("ns"), Some(namespace), Some("sa"), Some(account), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return None;
     };
     if trust_domain.is_empty() || namespace.is_empty() || account.is_empty() {

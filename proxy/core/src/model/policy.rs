@@ -115,10 +115,7 @@ impl<T> Attribute<T> {
 
 impl<T> Default for Attribute<T> {
     fn default() -> Self {
-        Self {
-            is: Vec::new(),
-            is_not: Vec::new(),
-        }
+        Self { is: Vec::new(), is_not: Vec::new() }
     }
 }
 

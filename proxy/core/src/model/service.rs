@@ -55,17 +55,13 @@ impl Service {
     /// Whether connections go where the client wanted, past any load balancing.
     #[must_use]
     pub fn is_passthrough(&self) -> bool {
-        self.load_balancer
-            .as_ref()
-            .is_some_and(|lb| lb.mode == LoadBalancerMode::Passthrough)
+        self.load_balancer.as_ref().is_some_and(|lb| lb.mode == LoadBalancerMode::Passthrough)
     }
 
     /// Whether endpoints that are not ready are used too.
     #[must_use]
     pub fn takes_unhealthy(&self) -> bool {
-        self.load_balancer
-            .as_ref()
-            .is_some_and(|lb| lb.health_policy == HealthPolicy::AllowAll)
+        self.load_balancer.as_ref().is_some_and(|lb| lb.health_policy == HealthPolicy::AllowAll)
     }
 
     /// Whether a client in `namespace` may use it; anyone when no namespace is given.

@@ -26,10 +26,7 @@ fn an_identity_has_exactly_five_parts() {
         "SPIFFE://td/ns/a/sa/b",
     ] {
         let error = text.parse::<Identity>().unwrap_err();
-        assert!(
-            error.to_string().starts_with(&format!("{text:?} is not")),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("{text:?} is not")), "{error}");
     }
 }
 

@@ -157,11 +157,7 @@ pub struct Locality {
 impl Default for Locality {
     fn default() -> Self {
         let empty: Str = "".into();
-        Self {
-            region: empty.clone(),
-            zone: empty.clone(),
-            subzone: empty,
-        }
+        Self { region: empty.clone(), zone: empty.clone(), subzone: empty }
     }
 }
 

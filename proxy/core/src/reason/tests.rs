@@ -33,19 +33,10 @@ fn the_labels_are_the_committed_ones() {
 fn only_what_ztunnel_counts_as_one_thing_shares_a_label() {
     let shared: Vec<_> = Reason::ALL
         .into_iter()
-        .filter(|one| {
-            Reason::ALL
-                .iter()
-                .any(|other| other != one && other.flag() == one.flag())
-        })
+        .filter(|one| Reason::ALL.iter().any(|other| other != one && other.flag() == one.flag()))
         .collect();
-    let known = [
-        Reason::PolicyDenied,
-        Reason::PolicyChanged,
-        Reason::ConnectFailed,
-        Reason::PeerRefused,
-    ]
-    .as_slice();
+    let known =
+        [Reason::PolicyDenied, Reason::PolicyChanged, Reason::ConnectFailed, Reason::PeerRefused].as_slice();
     assert_eq!(shared, known);
 }
 
@@ -53,31 +44,20 @@ fn only_what_ztunnel_counts_as_one_thing_shares_a_label() {
 fn every_reason_is_listed_once() {
     let distinct: BTreeSet<_> = Reason::ALL.into_iter().collect();
     assert_eq!(distinct.len(), Reason::ALL.len());
-    assert_eq!(
-        Reason::ALL.last(),
-        Some(&Reason::HalfCloseTimeout),
-        "the last one declared"
-    );
+    assert_eq!(Reason::ALL.last(), Some(&Reason::HalfCloseTimeout), "the last one declared");
 }
 
 #[test]
 fn a_refusal_by_policy_is_401_and_a_malformed_request_400() {
     assert_eq!(Reason::PolicyDenied.status(), Some(401));
     assert_eq!(Reason::BadRequest.status(), Some(400));
-    let others = Reason::ALL
-        .into_iter()
-        .filter_map(Reason::status)
-        .filter(|status| *status != 503)
-        .count();
+    let others = Reason::ALL.into_iter().filter_map(Reason::status).filter(|status| *status != 503).count();
     assert_eq!(others, 2, "every other status is 503");
 }
 
 #[test]
 fn only_a_drain_is_not_an_error() {
-    let quiet: Vec<_> = Reason::ALL
-        .into_iter()
-        .filter(|reason| reason.level() == Level::Info)
-        .collect();
+    let quiet: Vec<_> = Reason::ALL.into_iter().filter(|reason| reason.level() == Level::Info).collect();
     assert_eq!(quiet, [Reason::Drained]);
 }
 

@@ -66,15 +66,7 @@ pub fn parse(header: &[u8]) -> Baggage {
 }
 
 fn keep(baggage: &mut Baggage, key: &str, value: Str) {
-    let Baggage {
-        cluster,
-        namespace,
-        workload,
-        service,
-        version,
-        region,
-        zone,
-    } = baggage;
+    let Baggage { cluster, namespace, workload, service, version, region, zone } = baggage;
     let place = match key {
         CLUSTER => cluster,
         NAMESPACE => namespace,
@@ -150,9 +142,7 @@ fn decode(value: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 const fn workload_key(kind: WorkloadType) -> &'static str {
@@ -170,12 +160,8 @@ const SERVICE: &str = "service.name";
 const VERSION: &str = "service.version";
 const REGION: &str = "cloud.region";
 const ZONE: &str = "cloud.availability_zone";
-const KINDS: [WorkloadType; 4] = [
-    WorkloadType::Deployment,
-    WorkloadType::CronJob,
-    WorkloadType::Pod,
-    WorkloadType::Job,
-];
+const KINDS: [WorkloadType; 4] =
+    [WorkloadType::Deployment, WorkloadType::CronJob, WorkloadType::Pod, WorkloadType::Job];
 
 /// W3C Baggage, section 3.3.2: what every platform must carry, and all that we read.
 const LONGEST_HEADER: usize = 8192;

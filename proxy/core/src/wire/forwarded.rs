@@ -52,19 +52,13 @@ pub fn parse(header: &[u8]) -> Forwarded {
 }
 
 fn unquote(value: &str) -> &str {
-    value
-        .strip_prefix('"')
-        .and_then(|value| value.strip_suffix('"'))
-        .unwrap_or(value)
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }
 
 /// An address with or without port; IPv6 in brackets. Obfuscated names are not addresses.
 fn node(value: &str) -> Option<SocketAddr> {
     let address = value.parse().ok().or_else(|| {
-        let bare = value
-            .strip_prefix('[')
-            .and_then(|bare| bare.strip_suffix(']'))
-            .unwrap_or(value);
+        let bare = value.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')).unwrap_or(value);
         bare.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0))
     })?;
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))

@@ -41,11 +41,7 @@ impl Traceparent {
 
 impl fmt::Display for Traceparent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            trace_id,
-            parent_id,
-            flags,
-        } = self;
+        let Self { trace_id, parent_id, flags } = self;
         write!(f, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}")
     }
 }
@@ -60,13 +56,9 @@ impl FromStr for Traceparent {
 
 fn parse(text: &str) -> Option<Traceparent> {
     let mut groups = text.split('-');
-    let (Some(version), Some(trace), Some(parent), Some(flags), None) = (
-        groups.next(),
-        groups.next(),
-        groups.next(),
-        groups.next(),
-        groups.next(),
-    ) else {
+    let (Some(version), Some(trace), Some(parent), Some(flags), None) =
+        (groups.next(), groups.next(), groups.next(), groups.next(), groups.next())
+    else {
         return None;
     };
     // Version ff is forbidden; a later one begins with the same four groups (section 3.2.2).
@@ -77,11 +69,7 @@ fn parse(text: &str) -> Option<Traceparent> {
     let trace_id = hex(trace, 32)?;
     let parent_id = u64::try_from(hex(parent, 16)?).ok()?;
     let flags = u8::try_from(hex(flags, 2)?).ok()?;
-    (trace_id != 0 && parent_id != 0).then_some(Traceparent {
-        trace_id,
-        parent_id,
-        flags,
-    })
+    (trace_id != 0 && parent_id != 0).then_some(Traceparent { trace_id, parent_id, flags })
 }
 
 fn hex(group: &str, digits: usize) -> Option<u128> {

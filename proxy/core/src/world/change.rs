@@ -86,11 +86,7 @@ impl World {
     }
 
     fn put_workload(&mut self, workload: Workload, now: Moment, touched: &mut Touched) {
-        if self
-            .workloads
-            .by_uid(&workload.uid)
-            .is_some_and(|known| **known == workload)
-        {
+        if self.workloads.by_uid(&workload.uid).is_some_and(|known| **known == workload) {
             return;
         }
         let workload = Arc::new(workload);
@@ -133,11 +129,7 @@ impl World {
     }
 
     fn put_service(&mut self, service: Service, touched: &mut Touched) {
-        if self
-            .services
-            .by_key(&service.key)
-            .is_some_and(|known| **known == service)
-        {
+        if self.services.by_key(&service.key).is_some_and(|known| **known == service) {
             return;
         }
         self.services.insert(&Arc::new(service));
@@ -155,20 +147,10 @@ impl World {
     }
 
     fn put_unreadable(&mut self, unreadable: UnreadablePolicy) -> bool {
-        if self
-            .policies
-            .by_key(&unreadable.key)
-            .is_some_and(|known| known.rules != Rules::Unreadable)
-        {
+        if self.policies.by_key(&unreadable.key).is_some_and(|known| known.rules != Rules::Unreadable) {
             return false;
         }
-        let UnreadablePolicy {
-            key,
-            namespace,
-            scope,
-            action,
-            dry_run,
-        } = unreadable;
+        let UnreadablePolicy { key, namespace, scope, action, dry_run } = unreadable;
         let name = key.rsplit_once('/').map_or(&*key, |(_, name)| name).into();
         self.policies.insert(Policy {
             key,
@@ -197,11 +179,7 @@ impl Touched {
         let mut effects = Effects {
             policies_changed: self.policies,
             workloads_changed: self.workloads,
-            gone: self
-                .removed
-                .iter()
-                .filter_map(|uid| before.workload(uid).cloned())
-                .collect(),
+            gone: self.removed.iter().filter_map(|uid| before.workload(uid).cloned()).collect(),
             ..Effects::default()
         };
         for identity in self.identities {

@@ -1,6 +1,7 @@
 //! Everything known at one moment: an immutable view for readers, built by applying batches of changes.
 
 mod change;
+mod endpoints;
 mod map;
 mod policies;
 mod services;
@@ -14,7 +15,8 @@ use crate::{
 };
 
 pub use change::{Change, Effects, UnreadablePolicy};
-pub use services::Endpoint;
+pub use endpoints::Endpoint;
+pub(crate) use endpoints::Endpoints;
 
 use map::Map;
 use policies::Policies;
@@ -157,10 +159,7 @@ impl World {
     ) -> Option<Found<'_>> {
         self.workload_at(network, address)
             .map(Found::Workload)
-            .or_else(|| {
-                self.service_at(network, address, client_namespace)
-                    .map(Found::Service)
-            })
+            .or_else(|| self.service_at(network, address, client_namespace).map(Found::Service))
     }
 
     /// Who answers at an address: a service, else a workload.
@@ -179,9 +178,7 @@ impl World {
     /// What a full name stands for: a service, else a workload that DNS knows under it.
     #[must_use]
     pub fn find_hostname(&self, key: &NamespacedHostname) -> Option<Found<'_>> {
-        self.service(key)
-            .map(Found::Service)
-            .or_else(|| self.workloads.by_hostname(key).map(Found::Workload))
+        self.service(key).map(Found::Service).or_else(|| self.workloads.by_hostname(key).map(Found::Workload))
     }
 
     /// What a workload or service refers to as its gateway: a workload, else a service.
@@ -194,13 +191,18 @@ impl World {
 
     /// The endpoints of a service, known or still awaited, whatever their health.
     pub fn endpoints(&self, key: &NamespacedHostname) -> impl Iterator<Item = &Endpoint> {
-        self.services.endpoints(key)
+        self.services.endpoints(key).into_iter().flat_map(Endpoints::iter)
     }
 
     /// A workload as an endpoint of a service.
     #[must_use]
     pub fn endpoint(&self, key: &NamespacedHostname, uid: &str) -> Option<&Endpoint> {
-        self.services.endpoint(key, uid)
+        self.services.endpoints(key)?.by_uid(uid)
+    }
+
+    /// The endpoints of a service to draw from.
+    pub(crate) fn endpoints_of(&self, key: &NamespacedHostname) -> Option<&Endpoints> {
+        self.services.endpoints(key)
     }
 
     /// Every workload, in no order.

@@ -30,11 +30,7 @@ impl Policies {
     }
 
     pub(super) fn covering(&self, namespace: &str) -> impl Iterator<Item = &Arc<Policy>> + Clone {
-        self.by_namespace
-            .get(namespace)
-            .into_iter()
-            .flatten()
-            .chain(self.global.iter())
+        self.by_namespace.get(namespace).into_iter().flatten().chain(self.global.iter())
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Policy>> {
@@ -47,23 +43,14 @@ impl Policies {
 
     /// Adds a policy or replaces the one of its key. Tells whether anything changed.
     pub(super) fn insert(&mut self, policy: Policy) -> bool {
-        if self
-            .by_key
-            .get(&policy.key)
-            .is_some_and(|known| **known == policy)
-        {
+        if self.by_key.get(&policy.key).is_some_and(|known| **known == policy) {
             return false;
         }
         self.remove(&policy.key);
         let policy = Arc::new(policy);
         match policy.scope {
             Scope::Global => Arc::make_mut(&mut self.global).push(Arc::clone(&policy)),
-            Scope::Namespace => put(
-                &mut self.by_namespace,
-                &policy.namespace,
-                Arc::clone(&policy),
-                last,
-            ),
+            Scope::Namespace => put(&mut self.by_namespace, &policy.namespace, Arc::clone(&policy), last),
             Scope::WorkloadSelector => {}
         }
         self.by_key.insert_mut(policy.key.clone(), policy);
@@ -77,9 +64,9 @@ impl Policies {
         };
         match old.scope {
             Scope::Global => Arc::make_mut(&mut self.global).retain(|known| known.key != old.key),
-            Scope::Namespace => take(&mut self.by_namespace, &*old.namespace, |known: &Arc<Policy>| {
-                known.key == old.key
-            }),
+            Scope::Namespace => {
+                take(&mut self.by_namespace, &*old.namespace, |known: &Arc<Policy>| known.key == old.key)
+            }
             Scope::WorkloadSelector => {}
         }
         self.by_key.remove_mut(key);
@@ -92,13 +79,7 @@ impl Policies {
             if let Some(reference) = self.references.get_mut(key) {
                 reference.workloads = reference.workloads.saturating_add(1);
             } else {
-                self.references.insert_mut(
-                    key.clone(),
-                    Reference {
-                        since: now,
-                        workloads: 1,
-                    },
-                );
+                self.references.insert_mut(key.clone(), Reference { since: now, workloads: 1 });
             }
         }
     }

@@ -4,20 +4,14 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::map::{Map, put, take, within};
+use super::{
+    endpoints::{Endpoint, Endpoints},
+    map::{Map, put, take, within},
+};
 use crate::{
     Str,
-    model::{NamespacedHostname, PortMap, Service, Workload},
+    model::{NamespacedHostname, Service, Workload},
 };
-
-/// A workload as one endpoint of one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The workload.
-    pub workload: Arc<Workload>,
-    /// Its own port for each service port.
-    pub ports: Arc<PortMap>,
-}
 
 /// Services, their indexes, and endpoints by service name.
 ///
@@ -29,7 +23,7 @@ pub(super) struct Services {
     by_hostname: Map<Str, Vec<Arc<Service>>>,
     by_vip: Map<Str, Map<IpAddr, Vec<Arc<Service>>>>,
     by_cidr: Map<Str, Prefixes>,
-    endpoints: Map<NamespacedHostname, Map<Str, Endpoint>>,
+    endpoints: Map<NamespacedHostname, Endpoints>,
 }
 
 impl Services {
@@ -46,12 +40,8 @@ impl Services {
         exact().or_else(|| self.by_cidr.get(network)?.best(address, client))
     }
 
-    pub(super) fn endpoints(&self, key: &NamespacedHostname) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.get(key).into_iter().flat_map(Map::values)
-    }
-
-    pub(super) fn endpoint(&self, key: &NamespacedHostname, uid: &str) -> Option<&Endpoint> {
-        self.endpoints.get(key)?.get(uid)
+    pub(super) fn endpoints(&self, key: &NamespacedHostname) -> Option<&Endpoints> {
+        self.endpoints.get(key)
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
@@ -59,31 +49,18 @@ impl Services {
     }
 
     pub(super) fn staged(&self) -> impl Iterator<Item = &NamespacedHostname> {
-        self.endpoints
-            .keys()
-            .filter(|key| !self.by_key.contains_key(*key))
+        self.endpoints.keys().filter(|key| !self.by_key.contains_key(*key))
     }
 
     /// Adds a service or replaces the one of its name.
     pub(super) fn insert(&mut self, service: &Arc<Service>) {
         if let Some(old) = self.by_key.get(&service.key).cloned() {
-            self.unlist(
-                &old,
-                |vip| service.vips.contains(vip),
-                |cidr| service.cidr_vips.contains(cidr),
-            );
+            self.unlist(&old, |vip| service.vips.contains(vip), |cidr| service.cidr_vips.contains(cidr));
         }
-        put(
-            &mut self.by_hostname,
-            service.hostname(),
-            Arc::clone(service),
-            |group| place(group, service),
-        );
+        put(&mut self.by_hostname, service.hostname(), Arc::clone(service), |group| place(group, service));
         for vip in &service.vips {
             within(&mut self.by_vip, &vip.network, |vips| {
-                put(vips, &vip.address, Arc::clone(service), |group| {
-                    place(group, service)
-                });
+                put(vips, &vip.address, Arc::clone(service), |group| place(group, service));
             });
         }
         for vip in &service.cidr_vips {
@@ -101,11 +78,7 @@ impl Services {
     pub(super) fn remove(&mut self, key: &NamespacedHostname) -> Option<Arc<Service>> {
         let old = Arc::clone(self.by_key.get(key)?);
         self.unlist(&old, |_| false, |_| false);
-        take(
-            &mut self.by_hostname,
-            &**old.hostname(),
-            |known: &Arc<Service>| known.key == old.key,
-        );
+        take(&mut self.by_hostname, &**old.hostname(), |known: &Arc<Service>| known.key == old.key);
         self.by_key.remove_mut(key);
         Some(old)
     }
@@ -113,22 +86,27 @@ impl Services {
     /// Makes a workload an endpoint of the services it names, in place of what it was.
     pub(super) fn link(&mut self, workload: &Arc<Workload>) {
         for (key, ports) in &workload.services {
-            let endpoint = Endpoint {
-                workload: Arc::clone(workload),
-                ports: Arc::clone(ports),
-            };
-            within(&mut self.endpoints, key, |uids| {
-                uids.insert_mut(workload.uid.clone(), endpoint)
-            });
+            let endpoint = Endpoint { workload: Arc::clone(workload), ports: Arc::clone(ports) };
+            if let Some(endpoints) = self.endpoints.get_mut(key) {
+                endpoints.put(endpoint);
+            } else {
+                let mut endpoints = Endpoints::default();
+                endpoints.put(endpoint);
+                self.endpoints.insert_mut(key.clone(), endpoints);
+            }
         }
     }
 
     /// Ends a workload's part in the services it names, but for those that `keep` recognizes.
     pub(super) fn unlink(&mut self, workload: &Workload, keep: impl Fn(&NamespacedHostname) -> bool) {
         for key in workload.services.keys().filter(|key| !keep(key)) {
-            within(&mut self.endpoints, key, |uids| {
-                uids.remove_mut(&workload.uid);
-            });
+            let Some(endpoints) = self.endpoints.get_mut(key) else {
+                continue;
+            };
+            endpoints.remove(&workload.uid);
+            if endpoints.is_empty() {
+                self.endpoints.remove_mut(key);
+            }
         }
     }
 
@@ -141,9 +119,7 @@ impl Services {
     ) {
         let same = |known: &Arc<Service>| known.key == old.key;
         for vip in old.vips.iter().filter(|vip| !keep_vip(vip)) {
-            within(&mut self.by_vip, &vip.network, |vips| {
-                take(vips, &vip.address, same)
-            });
+            within(&mut self.by_vip, &vip.network, |vips| take(vips, &vip.address, same));
         }
         for vip in old.cidr_vips.iter().filter(|vip| !keep_cidr(vip)) {
             let Some(prefixes) = self.by_cidr.get_mut(&vip.network) else {
@@ -174,18 +150,14 @@ impl Prefixes {
             let known = self.lengths.entry(cidr.prefix_len()).or_default();
             *known = known.saturating_add(1);
         }
-        put(&mut self.services, &cidr, Arc::clone(service), |group| {
-            place(group, service)
-        });
+        put(&mut self.services, &cidr, Arc::clone(service), |group| place(group, service));
     }
 
     fn take(&mut self, cidr: IpNet, service: &Service) {
         if !self.services.contains_key(&cidr) {
             return;
         }
-        take(&mut self.services, &cidr, |known: &Arc<Service>| {
-            known.key == service.key
-        });
+        take(&mut self.services, &cidr, |known: &Arc<Service>| known.key == service.key);
         if self.services.contains_key(&cidr) {
             return;
         }
@@ -224,8 +196,7 @@ type Rank = (bool, u8, bool);
 fn best<'a>(group: &'a [Arc<Service>], client: Option<&str>) -> Option<&'a Arc<Service>> {
     let visible = || group.iter().filter(|service| service.is_visible_to(client));
     let own = client.and_then(|client| visible().find(|service| **service.namespace() == *client));
-    own.or_else(|| visible().find(|service| service.canonical))
-        .or_else(|| visible().next())
+    own.or_else(|| visible().find(|service| service.canonical)).or_else(|| visible().next())
 }
 
 /// Groups of services are sorted by name.

@@ -85,9 +85,7 @@ impl Workloads {
         let old = Arc::clone(self.by_uid.get(uid)?);
         let same = |known: &Arc<Workload>| known.uid == old.uid;
         for address in indexed_addresses(&old) {
-            within(&mut self.by_address, &old.network, |addresses| {
-                take(addresses, address, same)
-            });
+            within(&mut self.by_address, &old.network, |addresses| take(addresses, address, same));
         }
         if let Some(key) = hostname_key(&old) {
             take(&mut self.by_hostname, &key, same);
@@ -141,8 +139,5 @@ fn best(group: &[Arc<Workload>]) -> Option<&Arc<Workload>> {
 /// Which workload wins an address that several claim. istiod marks pods in the uid; a pod beats an entry made for it, and
 /// one that takes tunnels beats one that does not.
 fn rank(workload: &Workload) -> (bool, bool) {
-    (
-        workload.uid.contains("//Pod/"),
-        workload.protocol == Protocol::Hbone,
-    )
+    (workload.uid.contains("//Pod/"), workload.protocol == Protocol::Hbone)
 }

@@ -30,10 +30,7 @@ fn ask_in(world: &World, connection: &Connection) -> Result<Permit, Deny> {
 }
 
 fn ask(policies: Vec<Policy>, connection: &Connection) -> Result<Permit, Deny> {
-    ask_in(
-        &crate::fixtures::world(policies.into_iter().map(Change::from)),
-        connection,
-    )
+    ask_in(&crate::fixtures::world(policies.into_iter().map(Change::from)), connection)
 }
 
 /// Whether a policy of this one rule means the connection, as an ALLOW and as a DENY.
@@ -41,24 +38,12 @@ fn ask(policies: Vec<Policy>, connection: &Connection) -> Result<Permit, Deny> {
 fn means(rules: Vec<Rule>, connection: &Connection, want: bool) {
     let allow = ask(vec![policy("ns/p", Action::Allow, rules.clone())], connection);
     let deny = ask(vec![policy("ns/p", Action::Deny, rules.clone())], connection);
-    let allowed = allow
-        .map(|permit| permit.policy().map(str::to_owned))
-        .map_err(|deny| deny.why);
-    let denied = deny
-        .map(|permit| permit.policy().map(str::to_owned))
-        .map_err(|deny| deny.why);
+    let allowed = allow.map(|permit| permit.policy().map(str::to_owned)).map_err(|deny| deny.why);
+    let denied = deny.map(|permit| permit.policy().map(str::to_owned)).map_err(|deny| deny.why);
     if want {
-        assert_eq!(
-            (allowed, denied),
-            (Ok(Some("ns/p".into())), Err(DenyCause::Denied)),
-            "{rules:?}"
-        );
+        assert_eq!((allowed, denied), (Ok(Some("ns/p".into())), Err(DenyCause::Denied)), "{rules:?}");
     } else {
-        assert_eq!(
-            (allowed, denied),
-            (Err(DenyCause::NotAllowed), Ok(None)),
-            "{rules:?}"
-        );
+        assert_eq!((allowed, denied), (Err(DenyCause::NotAllowed), Ok(None)), "{rules:?}");
     }
 }
 
@@ -76,54 +61,21 @@ fn empty_parts_mean_what_ztunnel_takes_them_for() {
     let client = connection(CLIENT, Some("client"), TARGET);
     means(vec![], &client, false);
     means(vec![Rule { clauses: vec![] }], &client, true);
-    means(
-        vec![Rule {
-            clauses: vec![Clause { matches: vec![] }],
-        }],
-        &client,
-        true,
-    );
+    means(vec![Rule { clauses: vec![Clause { matches: vec![] }] }], &client, true);
     means(vec![rule(Match::default())], &client, false);
 }
 
 #[test]
 fn rules_are_alternatives_clauses_conditions_and_matches_alternatives() {
     let client = connection(CLIENT, Some("client"), TARGET);
-    let port = |port| Match {
-        destination_ports: is(port),
-        ..Match::default()
-    };
-    let clause = |ports: [u16; 2]| Clause {
-        matches: ports.map(port).into(),
-    };
+    let port = |port| Match { destination_ports: is(port), ..Match::default() };
+    let clause = |ports: [u16; 2]| Clause { matches: ports.map(port).into() };
     means(vec![rule(port(1)), rule(port(8080))], &client, true);
-    means(
-        vec![Rule {
-            clauses: vec![clause([1, 8080]), clause([8080, 2])],
-        }],
-        &client,
-        true,
-    );
-    means(
-        vec![Rule {
-            clauses: vec![clause([1, 8080]), clause([1, 2])],
-        }],
-        &client,
-        false,
-    );
-    let both = Match {
-        namespaces: is(exact("ns")),
-        ..port(8080)
-    };
+    means(vec![Rule { clauses: vec![clause([1, 8080]), clause([8080, 2])] }], &client, true);
+    means(vec![Rule { clauses: vec![clause([1, 8080]), clause([1, 2])] }], &client, false);
+    let both = Match { namespaces: is(exact("ns")), ..port(8080) };
     matches(both.clone(), &client, true);
-    matches(
-        Match {
-            namespaces: is(exact("other")),
-            ..both
-        },
-        &client,
-        false,
-    );
+    matches(Match { namespaces: is(exact("other")), ..both }, &client, false);
 }
 
 /// A match that asks for one thing.
@@ -148,10 +100,7 @@ fn every_attribute_is_compared() {
         (principal("cluster.local/ns/ns/sa/client"), true),
         (principal("spiffe://cluster.local/ns/ns/sa/client"), false),
         (wants(|m| m.service_accounts = is(account("ns", "client"))), true),
-        (
-            wants(|m| m.service_accounts = is(account("other", "client"))),
-            false,
-        ),
+        (wants(|m| m.service_accounts = is(account("other", "client"))), false),
         (from("10.0.0.0/24"), true),
         (from("::/0"), false),
         (to("10.0.0.2/32"), true),
@@ -168,14 +117,8 @@ fn every_attribute_is_compared() {
 
 /// The match that asks for the contrary of each thing.
 fn negated(wanted: Match) -> Match {
-    let Match {
-        namespaces,
-        principals,
-        service_accounts,
-        source_ips,
-        destination_ips,
-        destination_ports,
-    } = wanted;
+    let Match { namespaces, principals, service_accounts, source_ips, destination_ips, destination_ports } =
+        wanted;
     Match {
         namespaces: swap(namespaces),
         principals: swap(principals),
@@ -187,10 +130,7 @@ fn negated(wanted: Match) -> Match {
 }
 
 fn swap<T>(attribute: crate::model::Attribute<T>) -> crate::model::Attribute<T> {
-    crate::model::Attribute {
-        is: attribute.is_not,
-        is_not: attribute.is,
-    }
+    crate::model::Attribute { is: attribute.is_not, is_not: attribute.is }
 }
 
 #[test]
@@ -203,96 +143,31 @@ fn texts_are_compared_by_pattern() {
         (StringMatch::Suffix("/sa/other".into()), false),
         (StringMatch::Presence, true),
     ] {
-        matches(
-            Match {
-                principals: is(pattern),
-                ..Match::default()
-            },
-            &client,
-            want,
-        );
+        matches(Match { principals: is(pattern), ..Match::default() }, &client, want);
     }
 }
 
 #[test]
 fn a_connection_without_identity_has_no_principal_and_an_empty_namespace() {
     let nobody = connection(CLIENT, None, TARGET);
-    let any_account = ServiceAccountMatch {
-        namespace: "ns".into(),
-        service_account: "client".into(),
-    };
-    for pattern in [
-        exact(""),
-        StringMatch::Prefix("".into()),
-        StringMatch::Suffix("".into()),
-        StringMatch::Presence,
-    ] {
-        matches(
-            Match {
-                principals: is(pattern.clone()),
-                ..Match::default()
-            },
-            &nobody,
-            false,
-        );
-        matches(
-            Match {
-                principals: is_not(pattern),
-                ..Match::default()
-            },
-            &nobody,
-            true,
-        );
+    let any_account = ServiceAccountMatch { namespace: "ns".into(), service_account: "client".into() };
+    for pattern in
+        [exact(""), StringMatch::Prefix("".into()), StringMatch::Suffix("".into()), StringMatch::Presence]
+    {
+        matches(Match { principals: is(pattern.clone()), ..Match::default() }, &nobody, false);
+        matches(Match { principals: is_not(pattern), ..Match::default() }, &nobody, true);
     }
-    matches(
-        Match {
-            namespaces: is(exact("")),
-            ..Match::default()
-        },
-        &nobody,
-        true,
-    );
-    matches(
-        Match {
-            namespaces: is(StringMatch::Presence),
-            ..Match::default()
-        },
-        &nobody,
-        false,
-    );
-    matches(
-        Match {
-            namespaces: is_not(exact("ns")),
-            ..Match::default()
-        },
-        &nobody,
-        true,
-    );
-    matches(
-        Match {
-            service_accounts: is(any_account.clone()),
-            ..Match::default()
-        },
-        &nobody,
-        false,
-    );
-    matches(
-        Match {
-            service_accounts: is_not(any_account),
-            ..Match::default()
-        },
-        &nobody,
-        true,
-    );
+    matches(Match { namespaces: is(exact("")), ..Match::default() }, &nobody, true);
+    matches(Match { namespaces: is(StringMatch::Presence), ..Match::default() }, &nobody, false);
+    matches(Match { namespaces: is_not(exact("ns")), ..Match::default() }, &nobody, true);
+    matches(Match { service_accounts: is(any_account.clone()), ..Match::default() }, &nobody, false);
+    matches(Match { service_accounts: is_not(any_account), ..Match::default() }, &nobody, true);
 }
 
 #[test]
 fn strict_mutual_tls_refuses_exactly_the_unauthenticated() {
     let strict = || {
-        let unauthenticated = Match {
-            principals: is_not(StringMatch::Presence),
-            ..Match::default()
-        };
+        let unauthenticated = Match { principals: is_not(StringMatch::Presence), ..Match::default() };
         vec![policy("ns/strict", Action::Deny, vec![rule(unauthenticated)])]
     };
     assert_eq!(
@@ -319,10 +194,7 @@ fn without_policies_everyone_may() {
 #[test]
 fn a_deny_wins_over_an_allow_and_says_so() {
     let refused = ask(
-        vec![
-            policy("ns/open", Action::Allow, everyone()),
-            policy("ns/closed", Action::Deny, everyone()),
-        ],
+        vec![policy("ns/open", Action::Allow, everyone()), policy("ns/closed", Action::Deny, everyone())],
         &connection(CLIENT, None, TARGET),
     )
     .unwrap_err();
@@ -333,11 +205,8 @@ fn a_deny_wins_over_an_allow_and_says_so() {
 
 #[test]
 fn where_others_are_allowed_the_rest_is_not() {
-    let refused = ask(
-        vec![policy("ns/none", Action::Allow, vec![])],
-        &connection(CLIENT, None, TARGET),
-    )
-    .unwrap_err();
+    let refused =
+        ask(vec![policy("ns/none", Action::Allow, vec![])], &connection(CLIENT, None, TARGET)).unwrap_err();
     assert_eq!(refused.to_string(), "allow policies exist, but none allowed");
     assert_eq!((refused.policy, refused.why), (None, DenyCause::NotAllowed));
 }
@@ -351,30 +220,19 @@ fn a_policy_covers_its_namespace_or_everything_or_whom_it_selects() {
         (closed("other/p"), local(), false),
         (closed("other/p").scoped(Scope::Global), local(), true),
         (closed("ns/p").scoped(Scope::WorkloadSelector), local(), false),
-        (
-            closed("ns/p").scoped(Scope::WorkloadSelector),
-            naming("ns/p"),
-            true,
-        ),
+        (closed("ns/p").scoped(Scope::WorkloadSelector), naming("ns/p"), true),
         (closed("other/p"), naming("other/p"), true),
     ] {
         let world = crate::fixtures::world([policy.clone().into(), local.clone().into()]);
         let got = authorize(&world, &local, &connection(CLIENT, None, TARGET), seconds(0));
         let got = got.map(|_| ()).map_err(|deny| deny.why);
-        assert_eq!(
-            got,
-            if want { Err(DenyCause::Denied) } else { Ok(()) },
-            "{policy:?}"
-        );
+        assert_eq!(got, if want { Err(DenyCause::Denied) } else { Ok(()) }, "{policy:?}");
     }
 }
 
 #[test]
 fn a_dry_run_policy_only_tells() {
-    let told = |policy: &str, action| DryRun {
-        policy: policy.into(),
-        action,
-    };
+    let told = |policy: &str, action| DryRun { policy: policy.into(), action };
     let permit = ask(
         vec![
             policy("ns/deny", Action::Deny, everyone()).dry(),
@@ -384,17 +242,11 @@ fn a_dry_run_policy_only_tells() {
         &connection(CLIENT, None, TARGET),
     )
     .unwrap();
-    assert_eq!(
-        permit.dry_run(),
-        [told("ns/deny", Action::Deny), told("ns/allow", Action::Allow)]
-    );
+    assert_eq!(permit.dry_run(), [told("ns/deny", Action::Deny), told("ns/allow", Action::Allow)]);
     assert_eq!(permit.policy(), None);
 
     let refused = ask(
-        vec![
-            policy("ns/allow", Action::Allow, everyone()).dry(),
-            policy("ns/none", Action::Allow, vec![]),
-        ],
+        vec![policy("ns/allow", Action::Allow, everyone()).dry(), policy("ns/none", Action::Allow, vec![])],
         &connection(CLIENT, None, TARGET),
     )
     .unwrap_err();
@@ -405,10 +257,8 @@ fn a_dry_run_policy_only_tells() {
 #[test]
 fn a_dry_run_policy_that_covers_a_workload_twice_is_told_once() {
     let local = local().naming("ns/p");
-    let world = crate::fixtures::world([
-        policy("ns/p", Action::Deny, everyone()).dry().into(),
-        local.clone().into(),
-    ]);
+    let world =
+        crate::fixtures::world([policy("ns/p", Action::Deny, everyone()).dry().into(), local.clone().into()]);
     let permit = authorize(&world, &local, &connection(CLIENT, None, TARGET), seconds(0)).unwrap();
     assert_eq!(permit.dry_run().len(), 1);
 }
@@ -429,10 +279,7 @@ fn an_unreadable_policy_fails_closed() {
     let of = |action| ask_in(&crate::fixtures::world([unreadable(action)]), &client).unwrap_err();
     assert_eq!(of(Action::Allow).why, DenyCause::NotAllowed);
     assert_eq!(of(Action::Deny).why, DenyCause::Unreadable);
-    assert_eq!(
-        of(Action::Deny).to_string(),
-        "explicitly denied by: ns/p (which cannot be read)"
-    );
+    assert_eq!(of(Action::Deny).to_string(), "explicitly denied by: ns/p (which cannot be read)");
     let elsewhere = workload("web").in_namespace("other");
     let world = crate::fixtures::world([unreadable(Action::Deny)]);
     let permit = authorize(&world, &elsewhere, &client, seconds(0)).unwrap();
@@ -447,28 +294,15 @@ fn an_unreadable_version_leaves_the_last_good_one_in_force() {
     assert!(!effects.policies_changed);
     assert_eq!(ask_in(&world, &client).unwrap().policy(), Some("ns/p"));
 
-    world.apply(
-        vec![Change::RemovePolicy("ns/p".into()), unreadable(Action::Deny)],
-        seconds(2),
-    );
-    assert_eq!(
-        world.policy("ns/p").map(|policy| &policy.rules),
-        Some(&Rules::Unreadable)
-    );
+    world.apply(vec![Change::RemovePolicy("ns/p".into()), unreadable(Action::Deny)], seconds(2));
+    assert_eq!(world.policy("ns/p").map(|policy| &policy.rules), Some(&Rules::Unreadable));
     world.apply(vec![policy("ns/p", Action::Allow, everyone()).into()], seconds(3));
-    assert_eq!(
-        ask_in(&world, &client).unwrap().policy(),
-        Some("ns/p"),
-        "a good version replaces it"
-    );
+    assert_eq!(ask_in(&world, &client).unwrap().policy(), Some("ns/p"), "a good version replaces it");
 }
 
 /// A world in which the local workload names a policy since second 10, which has not arrived.
 fn awaiting(unknown_policy: Strictness) -> (World, Workload) {
-    let mut world = World::new(NodeContext {
-        unknown_policy,
-        ..node()
-    });
+    let mut world = World::new(NodeContext { unknown_policy, ..node() });
     let local = local().naming("ns/late");
     world.apply(vec![local.clone().into()], seconds(10));
     (world, local)
@@ -480,18 +314,10 @@ fn a_policy_that_has_not_arrived_refuses_for_five_seconds() {
     for (strictness, at_14, at_15) in [
         (Strictness::Compat, Ok(()), Ok(())),
         (Strictness::Report, Err(DenyCause::Unknown), Ok(())),
-        (
-            Strictness::Enforce,
-            Err(DenyCause::Unknown),
-            Err(DenyCause::Unknown),
-        ),
+        (Strictness::Enforce, Err(DenyCause::Unknown), Err(DenyCause::Unknown)),
     ] {
         let (world, local) = awaiting(strictness);
-        let at = |now| {
-            authorize(&world, &local, &client, seconds(now))
-                .map(|_| ())
-                .map_err(|deny| deny.why)
-        };
+        let at = |now| authorize(&world, &local, &client, seconds(now)).map(|_| ()).map_err(|deny| deny.why);
         assert_eq!((at(14), at(15)), (at_14, at_15), "{strictness:?}");
     }
     let (world, local) = awaiting(Strictness::Report);
@@ -512,10 +338,7 @@ fn an_open_connection_is_not_cut_by_a_policy_that_has_not_arrived() {
         let (world, local) = awaiting(strictness);
         let renewed = open.renew(&world, &local, seconds(11)).unwrap();
         assert_eq!(renewed.recheck_at(), recheck_at, "{strictness:?}");
-        let got = renewed
-            .renew(&world, &local, seconds(15))
-            .map(|_| ())
-            .map_err(|deny| deny.why);
+        let got = renewed.renew(&world, &local, seconds(15)).map(|_| ()).map_err(|deny| deny.why);
         assert_eq!(got, later, "{strictness:?}");
     }
 }
@@ -536,15 +359,9 @@ fn a_changed_policy_refuses_an_open_connection() {
     let client = connection(CLIENT, Some("client"), TARGET);
     let mut world = crate::fixtures::world([local().into()]);
     let open = ask_in(&world, &client).unwrap();
-    let effects = world.apply(
-        vec![policy("ns/closed", Action::Deny, everyone()).into()],
-        seconds(1),
-    );
+    let effects = world.apply(vec![policy("ns/closed", Action::Deny, everyone()).into()], seconds(1));
     assert!(effects.policies_changed);
-    assert_eq!(
-        open.renew(&world, &local(), seconds(1)).map_err(|deny| deny.why),
-        Err(DenyCause::Denied)
-    );
+    assert_eq!(open.renew(&world, &local(), seconds(1)).map_err(|deny| deny.why), Err(DenyCause::Denied));
 }
 
 #[test]
@@ -556,10 +373,7 @@ fn a_policy_that_begins_to_select_the_workload_refuses_an_open_connection() {
     let selected = local().naming("ns/p");
     let effects = world.apply(vec![selected.clone().into()], seconds(1));
     assert!(effects.policies_changed);
-    assert_eq!(
-        open.renew(&world, &selected, seconds(1)).map_err(|deny| deny.why),
-        Err(DenyCause::Denied)
-    );
+    assert_eq!(open.renew(&world, &selected, seconds(1)).map_err(|deny| deny.why), Err(DenyCause::Denied));
 }
 
 #[test]
@@ -567,12 +381,5 @@ fn a_mapped_address_is_matched_as_ipv4() {
     let source_ips = is("10.0.0.1/32".parse().unwrap());
     let mut client = connection("::ffff:10.0.0.1", None, TARGET);
     client.identity = Some(Identity::new("cluster.local", "ns", "client"));
-    matches(
-        Match {
-            source_ips,
-            ..Match::default()
-        },
-        &client,
-        true,
-    );
+    matches(Match { source_ips, ..Match::default() }, &client, true);
 }

@@ -31,13 +31,9 @@ fn ask(
     host: Option<&str>,
 ) -> Result<(String, String), AdmitError> {
     let request = request(authority, host);
-    let Step::Done(got) = admit(world, local, &request) else {
-        panic!("an inbound decision lacks nothing")
-    };
+    let Step::Done(got) = admit(world, local, &request) else { panic!("an inbound decision lacks nothing") };
     got.map(|admission| {
-        let service = admission
-            .service
-            .map_or_else(String::new, |service| service.hostname().to_string());
+        let service = admission.service.map_or_else(String::new, |service| service.hostname().to_string());
         (admission.target.to_string(), service)
     })
 }
@@ -50,10 +46,7 @@ fn check<const N: usize>(
     want: Result<&str, AdmitError>,
 ) {
     let world = world([local.clone().into()].into_iter().chain(changes));
-    assert_eq!(
-        ask(&world, local, authority, None).map(|(target, _)| target),
-        want.map(Into::into)
-    );
+    assert_eq!(ask(&world, local, authority, None).map(|(target, _)| target), want.map(Into::into));
 }
 
 #[test]
@@ -64,19 +57,11 @@ fn a_connect_for_the_pod_is_admitted() {
 
 #[test]
 fn a_connect_for_another_address_is_refused() {
-    let error = AdmitError::IpMismatch {
-        asked: "10.0.0.3".parse().unwrap(),
-        local: POD.parse().unwrap(),
-    };
+    let error = AdmitError::IpMismatch { asked: "10.0.0.3".parse().unwrap(), local: POD.parse().unwrap() };
     assert_eq!(error.to_string(), "ip mismatch: 10.0.0.3 != 10.0.0.2");
     assert_eq!(error.reason(), Reason::BadRequest);
     check([], &pod(), "10.0.0.3:8080", Err(error.clone()));
-    check(
-        [workload("other").at("10.0.0.3").into()],
-        &pod(),
-        "10.0.0.3:8080",
-        Err(error),
-    );
+    check([workload("other").at("10.0.0.3").into()], &pod(), "10.0.0.3:8080", Err(error));
 }
 
 #[test]
@@ -86,17 +71,10 @@ fn our_own_ports_are_not_a_destination() {
         check([], &pod(), &at, Err(AdmitError::SelfCall(at.parse().unwrap())));
         let world = world([pod().into()]);
         let flow = Flow::new("10.0.0.9:1".parse().unwrap(), at.parse().unwrap());
-        assert_eq!(
-            admit_plain(&world, &pod(), flow),
-            Err(AdmitError::SelfCall(at.parse().unwrap()))
-        );
+        assert_eq!(admit_plain(&world, &pod(), flow), Err(AdmitError::SelfCall(at.parse().unwrap())));
     }
     let error = AdmitError::SelfCall("10.0.0.2:15001".parse().unwrap());
-    assert!(
-        error
-            .to_string()
-            .starts_with("attempted recursive call to ourselves")
-    );
+    assert!(error.to_string().starts_with("attempted recursive call to ourselves"));
     assert_eq!(error.reason().status(), Some(503));
 }
 
@@ -108,11 +86,7 @@ fn a_waypoint_takes_what_it_fronts() {
             [
                 service("waypoint").at("9.9.9.1").into(),
                 service("svc").at("9.9.9.9").behind(by.clone()).into(),
-                service("canary")
-                    .at("9.9.9.8")
-                    .behind(by_address("10.0.0.77"))
-                    .sharing(by.clone(), 1)
-                    .into(),
+                service("canary").at("9.9.9.8").behind(by_address("10.0.0.77")).sharing(by.clone(), 1).into(),
                 workload("behind").at("10.0.0.3").behind(by.clone()).into(),
             ]
         };
@@ -123,11 +97,7 @@ fn a_waypoint_takes_what_it_fronts() {
                 local: "10.0.0.2".parse().unwrap(),
             };
             let stranger = workload("stranger").at("10.0.0.4");
-            let world = world(
-                changes()
-                    .into_iter()
-                    .chain([stranger.clone().into(), waypoint().into()]),
-            );
+            let world = world(changes().into_iter().chain([stranger.clone().into(), waypoint().into()]));
             let got = ask(&world, &stranger, asked, None).map(|(target, _)| target);
             // By address, the fixture's tunnel does arrive where the waypoint is.
             if by != by_address(POD) {
@@ -155,41 +125,15 @@ fn an_application_that_wants_a_proxy_header_is_refused() {
 fn a_hostname_means_the_port_of_this_workload() {
     let named = |ports: &[(u16, u16)]| {
         let mut pod = pod();
-        pod.services.insert(
-            "ns/svc".parse().unwrap(),
-            std::sync::Arc::new(ports.iter().copied().collect()),
-        );
+        pod.services.insert("ns/svc".parse().unwrap(), std::sync::Arc::new(ports.iter().copied().collect()));
         pod
     };
-    check(
-        [service("svc").into()],
-        &named(&[]),
-        "svc:80",
-        Ok("10.0.0.2:8080"),
-    );
-    check(
-        [service("svc").mapping(80, 0).into()],
-        &named(&[(80, 1234)]),
-        "svc:80",
-        Ok("10.0.0.2:1234"),
-    );
-    let no_port = |port| AdmitError::NoPort {
-        service: "svc".into(),
-        port,
-    };
-    check(
-        [service("svc").mapping(80, 0).into()],
-        &named(&[]),
-        "svc:80",
-        Err(no_port(80)),
-    );
+    check([service("svc").into()], &named(&[]), "svc:80", Ok("10.0.0.2:8080"));
+    check([service("svc").mapping(80, 0).into()], &named(&[(80, 1234)]), "svc:80", Ok("10.0.0.2:1234"));
+    let no_port = |port| AdmitError::NoPort { service: "svc".into(), port };
+    check([service("svc").mapping(80, 0).into()], &named(&[]), "svc:80", Err(no_port(80)));
     check([service("svc").into()], &named(&[]), "svc:81", Err(no_port(81)));
-    check(
-        [],
-        &named(&[]),
-        "svc:80",
-        Err(AdmitError::UnknownHost("svc".into())),
-    );
+    check([], &named(&[]), "svc:80", Err(AdmitError::UnknownHost("svc".into())));
     assert_eq!(no_port(80).reason().status(), Some(503));
 }
 
@@ -197,14 +141,7 @@ fn a_hostname_means_the_port_of_this_workload() {
 fn a_hostname_is_one_of_the_workload_s_namespace_first() {
     let local = pod().serving("ns/svc", []);
     check(
-        [
-            service("svc")
-                .in_namespace("other")
-                .canonical()
-                .mapping(80, 1)
-                .into(),
-            service("svc").into(),
-        ],
+        [service("svc").in_namespace("other").canonical().mapping(80, 1).into(), service("svc").into()],
         &local,
         "svc:80",
         Ok("10.0.0.2:8080"),
@@ -213,10 +150,7 @@ fn a_hostname_is_one_of_the_workload_s_namespace_first() {
 
 #[test]
 fn a_stream_counts_for_the_service_that_the_peer_names_if_it_is_one_of_ours() {
-    let local = pod()
-        .serving("ns/a", [])
-        .serving("ns/b", [])
-        .serving("ns/c", [(80, 9)]);
+    let local = pod().serving("ns/a", []).serving("ns/b", []).serving("ns/c", [(80, 9)]);
     let world = world([
         local.clone().into(),
         service("a").into(),
@@ -226,11 +160,7 @@ fn a_stream_counts_for_the_service_that_the_peer_names_if_it_is_one_of_ours() {
     ]);
     let of = |authority, host| ask(&world, &local, authority, host).unwrap().1;
     assert_eq!(of("10.0.0.2:8080", Some("b")), "b");
-    assert_eq!(
-        of("10.0.0.2:8080", Some("foreign")),
-        "a",
-        "the first that maps to the port"
-    );
+    assert_eq!(of("10.0.0.2:8080", Some("foreign")), "a", "the first that maps to the port");
     assert_eq!(of("10.0.0.2:8080", None), "a");
     assert_eq!(of("10.0.0.2:9", None), "c");
     assert_eq!(of("10.0.0.2:7", None), "");
@@ -239,10 +169,7 @@ fn a_stream_counts_for_the_service_that_the_peer_names_if_it_is_one_of_ours() {
 #[test]
 fn a_plaintext_connection_lands_where_it_was_going() {
     let world = world([pod().into()]);
-    let flow = Flow::new(
-        "10.0.0.9:1".parse().unwrap(),
-        "[::ffff:10.0.0.2]:8080".parse().unwrap(),
-    );
+    let flow = Flow::new("10.0.0.9:1".parse().unwrap(), "[::ffff:10.0.0.2]:8080".parse().unwrap());
     let target = admit_plain(&world, &pod(), flow).map(|admission| admission.target.to_string());
     assert_eq!(target.as_deref(), Ok("10.0.0.2:8080"));
 }

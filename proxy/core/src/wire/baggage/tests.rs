@@ -55,32 +55,19 @@ fn a_value_cannot_become_another_member() {
 #[test]
 fn what_is_malformed_is_left_out_and_the_rest_is_kept() {
     let read = parse(b"junk,=x,k8s.cluster.name=,service.name=\xff\xfe,service.version=a%0Ab, k8s.namespace.name = N ;p=1,cloud.region=100%");
-    let want = Baggage {
-        namespace: Some("N".into()),
-        region: Some("100%".into()),
-        ..Baggage::default()
-    };
+    let want = Baggage { namespace: Some("N".into()), region: Some("100%".into()), ..Baggage::default() };
     assert_eq!(read, want);
 }
 
 #[test]
 fn the_first_of_two_members_counts() {
-    assert_eq!(
-        parse(b"service.name=a,service.name=b").service.as_deref(),
-        Some("a")
-    );
+    assert_eq!(parse(b"service.name=a,service.name=b").service.as_deref(), Some("a"));
 }
 
 #[test]
 fn what_is_too_long_is_left_out() {
     let long = format!("service.name={},cloud.region=r", "a".repeat(257));
-    assert_eq!(
-        parse(long.as_bytes()),
-        Baggage {
-            region: Some("r".into()),
-            ..Baggage::default()
-        }
-    );
+    assert_eq!(parse(long.as_bytes()), Baggage { region: Some("r".into()), ..Baggage::default() });
     let late = format!("{}service.name=a", ",".repeat(10_000));
     assert_eq!(parse(late.as_bytes()), Baggage::default());
 }

@@ -9,10 +9,7 @@ fn the_client_and_the_service_are_named() {
     let source = "10.0.0.1:4000".parse().unwrap();
     assert_eq!(encode(source, None), "for=\"10.0.0.1:4000\"");
     assert_eq!(
-        encode(
-            "[2001:db8::1]:4000".parse().unwrap(),
-            Some("web.ns.svc.cluster.local")
-        ),
+        encode("[2001:db8::1]:4000".parse().unwrap(), Some("web.ns.svc.cluster.local")),
         "for=\"[2001:db8::1]:4000\";host=web.ns.svc.cluster.local"
     );
 }
@@ -27,20 +24,13 @@ fn a_name_that_could_be_misread_is_not_written() {
 
 #[track_caller]
 fn check(header: &str, source: Option<&str>, host: Option<&str>) {
-    let want = Forwarded {
-        source: source.map(|source| source.parse().unwrap()),
-        host: host.map(Into::into),
-    };
+    let want = Forwarded { source: source.map(|source| source.parse().unwrap()), host: host.map(Into::into) };
     assert_eq!(parse(header.as_bytes()), want, "{header:?}");
 }
 
 #[test]
 fn what_peers_write_is_read() {
-    check(
-        "for=\"10.0.0.1:4000\";host=web",
-        Some("10.0.0.1:4000"),
-        Some("web"),
-    );
+    check("for=\"10.0.0.1:4000\";host=web", Some("10.0.0.1:4000"), Some("web"));
     check("host=\"web\"", None, Some("web"));
     check("For=10.0.0.1 ; Host = web", Some("10.0.0.1:0"), Some("web"));
     check("for=\"[::ffff:10.0.0.1]:1\"", Some("10.0.0.1:1"), None);

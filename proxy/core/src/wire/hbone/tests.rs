@@ -9,15 +9,8 @@ use crate::Reason;
 fn check(text: &str, want: Result<&str, ()>) {
     let got = text.parse::<Authority>();
     match want {
-        Ok(want) => assert_eq!(
-            got.map(|authority| authority.to_string()).as_deref(),
-            Ok(want),
-            "{text:?}"
-        ),
-        Err(()) => assert!(
-            matches!(got, Err(RequestError::Authority(_))),
-            "{text:?} gives {got:?}"
-        ),
+        Ok(want) => assert_eq!(got.map(|authority| authority.to_string()).as_deref(), Ok(want), "{text:?}"),
+        Err(()) => assert!(matches!(got, Err(RequestError::Authority(_))), "{text:?} gives {got:?}"),
     }
 }
 
@@ -36,35 +29,18 @@ fn a_mapped_address_is_an_ipv4_address() {
 
 #[test]
 fn an_authority_without_a_real_port_is_refused() {
-    for text in [
-        "10.0.0.1",
-        "web",
-        "web:",
-        "web:0",
-        "10.0.0.1:0",
-        "web:65536",
-        "web:+80",
-        "web:-1",
-        "web: 80",
-        ":80",
-    ] {
+    for text in
+        ["10.0.0.1", "web", "web:", "web:0", "10.0.0.1:0", "web:65536", "web:+80", "web:-1", "web: 80", ":80"]
+    {
         check(text, Err(()));
     }
 }
 
 #[test]
 fn an_authority_that_could_be_misread_is_refused() {
-    for text in [
-        "",
-        "a/b:80",
-        "a b:80",
-        "user@web:80",
-        "a\u{0}b:80",
-        "a,b:80",
-        "2001:db8::1:80",
-        "[::1:80",
-        "é:80",
-    ] {
+    for text in
+        ["", "a/b:80", "a b:80", "user@web:80", "a\u{0}b:80", "a,b:80", "2001:db8::1:80", "[::1:80", "é:80"]
+    {
         check(text, Err(()));
     }
     check(&format!("{}:80", "a".repeat(300)), Err(()));
@@ -72,14 +48,8 @@ fn an_authority_that_could_be_misread_is_refused() {
 
 #[test]
 fn only_connect_opens_a_stream() {
-    assert_eq!(
-        request("CONNECT", Some("1.2.3.4:5")),
-        Ok("1.2.3.4:5".parse().unwrap())
-    );
-    assert_eq!(
-        request("GET", Some("1.2.3.4:5")),
-        Err(RequestError::Method("GET".into()))
-    );
+    assert_eq!(request("CONNECT", Some("1.2.3.4:5")), Ok("1.2.3.4:5".parse().unwrap()));
+    assert_eq!(request("GET", Some("1.2.3.4:5")), Err(RequestError::Method("GET".into())));
     assert_eq!(request("CONNECT", None), Err(RequestError::Missing));
     assert_eq!(RequestError::Missing.reason(), Reason::BadRequest);
 }

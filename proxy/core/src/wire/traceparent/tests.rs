@@ -13,10 +13,7 @@ fn a_new_trace_is_not_sampled() {
 
 #[test]
 fn a_trace_of_zeros_is_never_written() {
-    assert_eq!(
-        Traceparent::new(0, 0).to_string(),
-        "00-00000000000000000000000000000001-0000000000000001-00"
-    );
+    assert_eq!(Traceparent::new(0, 0).to_string(), "00-00000000000000000000000000000001-0000000000000001-00");
 }
 
 #[test]
@@ -33,11 +30,7 @@ fn what_is_not_four_groups_of_digits_is_refused() {
         "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-00",
         "------------------------------------------------------ ",
     ] {
-        assert_eq!(
-            text.parse::<Traceparent>(),
-            Err(ParseTraceparentError),
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<Traceparent>(), Err(ParseTraceparentError), "{text:?}");
     }
 }
 

@@ -48,38 +48,24 @@ impl Model {
     }
 
     fn workload_at(&self, address: IpAddr) -> Option<&Workload> {
-        let holders = self
-            .workloads
-            .iter()
-            .filter(|known| known.addresses.contains(&address));
+        let holders = self.workloads.iter().filter(|known| known.addresses.contains(&address));
         holders.max_by_key(|known| (known.uid.contains("//Pod/"), known.protocol == Protocol::Hbone))
     }
 
     fn service_at(&self, address: IpAddr, client: &str) -> Option<&Service> {
-        let visible = || {
-            self.services
-                .iter()
-                .filter(|known| known.is_visible_to(Some(client)))
-        };
+        let visible = || self.services.iter().filter(|known| known.is_visible_to(Some(client)));
         // Ascending by name, so that of equals the first by name is taken.
         let rank = |service: &&Service| {
             let own = service.namespace().as_ref() == client;
-            (
-                own,
-                !own && service.canonical,
-                std::cmp::Reverse(service.key.clone()),
-            )
+            (own, !own && service.canonical, std::cmp::Reverse(service.key.clone()))
         };
-        let exact = visible()
-            .filter(|known| known.vips.iter().any(|vip| vip.address == address))
-            .max_by_key(rank);
+        let exact =
+            visible().filter(|known| known.vips.iter().any(|vip| vip.address == address)).max_by_key(rank);
         let prefix = || {
             visible()
                 .filter_map(|known| {
                     let nets = known.cidr_vips.iter().filter(|vip| vip.cidr.contains(&address));
-                    nets.map(|vip| vip.cidr.prefix_len())
-                        .max()
-                        .map(|length| (known, length))
+                    nets.map(|vip| vip.cidr.prefix_len()).max().map(|length| (known, length))
                 })
                 .max_by_key(|(known, length)| {
                     let (own, _, name) = rank(known);
@@ -104,11 +90,7 @@ impl Model {
             Scope::Namespace => &*policy.namespace == namespace,
             Scope::WorkloadSelector => false,
         };
-        self.policies
-            .iter()
-            .filter(covers)
-            .map(|policy| &*policy.key)
-            .collect()
+        self.policies.iter().filter(covers).map(|policy| &*policy.key).collect()
     }
 
     fn identities(&self, tunnels_only: bool) -> BTreeSet<Identity> {
@@ -127,10 +109,7 @@ const HOSTS: [&str; 2] = ["a", "b"];
 const PODS: [&str; 3] = ["x", "y", "z"];
 
 fn any_workload() -> impl Strategy<Value = Workload> {
-    let names = (
-        prop::sample::select(&PODS[..]),
-        prop::sample::select(&NAMESPACES[..]),
-    );
+    let names = (prop::sample::select(&PODS[..]), prop::sample::select(&NAMESPACES[..]));
     let addresses = prop::sample::subsequence(&ADDRESSES[..], 0..=2);
     let serves = prop::sample::subsequence(vec!["ns/a", "ns/b", "other/a", "other/b"], 0..=2);
     (names, addresses, serves, any::<(bool, bool, bool)>()).prop_map(
@@ -138,9 +117,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
             let (is_pod, hbone, here) = flags;
             let mut made = workload(name).in_namespace(namespace);
             made = addresses.into_iter().fold(made, Workload::at);
-            made = serves
-                .into_iter()
-                .fold(made, |made, service| made.serving(service, [(80, 8080)]));
+            made = serves.into_iter().fold(made, |made, service| made.serving(service, [(80, 8080)]));
             made = if hbone { made.hbone() } else { made };
             if !is_pod {
                 made.uid = format!("entry/{namespace}/{name}").into();
@@ -151,10 +128,7 @@ fn any_workload() -> impl Strategy<Value = Workload> {
 }
 
 fn any_service() -> impl Strategy<Value = Service> {
-    let names = (
-        prop::sample::select(&HOSTS[..]),
-        prop::sample::select(&NAMESPACES[..]),
-    );
+    let names = (prop::sample::select(&HOSTS[..]), prop::sample::select(&NAMESPACES[..]));
     let vips = prop::sample::subsequence(&ADDRESSES[..], 0..=2);
     let cidrs = prop::sample::subsequence(&CIDRS[..], 0..=2);
     (names, vips, cidrs, any::<(bool, bool)>()).prop_map(
@@ -175,14 +149,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
-    let names = vec![
-        "Kubernetes//Pod/ns/x",
-        "Kubernetes//Pod/ns/y",
-        "entry/ns/x",
-        "ns/a",
-        "ns/b",
-        "other/a",
-    ];
+    let names = vec!["Kubernetes//Pod/ns/x", "Kubernetes//Pod/ns/y", "entry/ns/x", "ns/a", "ns/b", "other/a"];
     prop_oneof![
         4 => any_workload().prop_map(Change::from),
         4 => any_service().prop_map(Change::from),
@@ -199,43 +166,26 @@ fn same(world: &World, model: &Model) {
         assert_eq!(found, model.workload_at(address), "the workload at {address}");
         for client in NAMESPACES {
             let found = world.service_at("", address, Some(client)).map(Arc::as_ref);
-            assert_eq!(
-                found,
-                model.service_at(address, client),
-                "the service at {address} for {client}"
-            );
+            assert_eq!(found, model.service_at(address, client), "the service at {address} for {client}");
         }
     }
-    for (namespace, host) in NAMESPACES
-        .into_iter()
-        .flat_map(|namespace| HOSTS.map(|host| (namespace, host)))
+    for (namespace, host) in NAMESPACES.into_iter().flat_map(|namespace| HOSTS.map(|host| (namespace, host)))
     {
-        let key = NamespacedHostname {
-            namespace: namespace.into(),
-            hostname: host.into(),
-        };
+        let key = NamespacedHostname { namespace: namespace.into(), hostname: host.into() };
         let known = model.services.iter().find(|known| known.key == key);
         assert_eq!(world.service(&key).map(Arc::as_ref), known);
-        let endpoints: BTreeSet<_> = world
-            .endpoints(&key)
-            .map(|endpoint| &*endpoint.workload.uid)
-            .collect();
+        let endpoints: BTreeSet<_> = world.endpoints(&key).map(|endpoint| &*endpoint.workload.uid).collect();
         assert_eq!(endpoints, model.endpoints(&key), "endpoints of {key}");
         for endpoint in world.endpoints(&key) {
+            assert_eq!(world.endpoint(&key, &endpoint.workload.uid), Some(endpoint));
             assert_eq!(
-                model
-                    .workloads
-                    .iter()
-                    .find(|known| known.uid == endpoint.workload.uid),
+                model.workloads.iter().find(|known| known.uid == endpoint.workload.uid),
                 Some(&*endpoint.workload)
             );
         }
     }
     for namespace in NAMESPACES {
-        let covering: BTreeSet<_> = world
-            .policies_covering(namespace)
-            .map(|policy| &*policy.key)
-            .collect();
+        let covering: BTreeSet<_> = world.policies_covering(namespace).map(|policy| &*policy.key).collect();
         assert_eq!(covering, model.policies_covering(namespace));
     }
     assert_eq!(world.workloads().len(), model.workloads.len());
