@@ -1,1 +1,15 @@
 //! The node agent: enrolls pods and serves them to the proxies.
+
+pub mod app;
+pub mod config;
+pub mod eligible;
+pub mod enroll;
+pub mod health;
+pub mod model;
+pub mod netns;
+pub mod redirect;
+pub mod selector;
+pub mod socket;
+pub mod status;
+pub mod watch;
+pub mod zds;

@@ -1,0 +1,277 @@
+//! The agent put together: sources and sockets around the enrollment machine.
+
+mod driver;
+
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_plugin_redirect::{Iptables, RedirectError};
+use cni_plugin_wire::cache::SelectedNamespaces;
+use cni_plugin_wire::seqpacket::{Listener, SocketError};
+use cni_plugin_wire::zds::{self, PodUid};
+use cni_plugin_wire::{event, paths};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::driver::{Driver, Inputs};
+use crate::config::Config;
+use crate::enroll::{Enrollment, Event};
+use crate::health::{self, Health};
+use crate::netns::{Finder, HostNetns, NetnsError};
+use crate::redirect::{Kernel, Redirect, chain};
+use crate::socket;
+use crate::status::{self, StatusError, StatusSink};
+use crate::watch::{Change, Directory, PodSource};
+use crate::zds::{Deadlines, Server};
+
+/// What the agent works on.
+pub struct Parts {
+    pub source: Box<dyn PodSource>,
+    pub status: Arc<dyn StatusSink>,
+    pub redirect: Arc<dyn Redirect>,
+    pub host: HostNetns,
+}
+
+/// An agent whose sockets are in place.
+pub struct Agent {
+    config: Config,
+    parts: Parts,
+    health: Health,
+    proxies: Listener,
+    plugins: Listener,
+    checks: Option<TcpListener>,
+}
+
+/// Why the agent cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("find a way to load redirection rules")]
+    Iptables(#[source] RedirectError),
+    #[error("tell which network namespace is the host's")]
+    Host(#[source] NetnsError),
+    #[error("use the status directory")]
+    Status(#[source] StatusError),
+    #[error("create the directory {path}")]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("serve {what}")]
+    Socket {
+        what: &'static str,
+        #[source]
+        source: SocketError,
+    },
+    #[error("serve health checks on {address}")]
+    Health {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Parts {
+    /// The directory of pods, the status directory if there is one, and the kernel. Blocking.
+    ///
+    /// # Errors
+    /// No iptables works here, the host's namespace cannot be told, or the status directory cannot be made.
+    pub fn real(config: &Config) -> Result<Self, AgentError> {
+        let iptables = Iptables::detect(config.iptables).map_err(AgentError::Iptables)?;
+        tracing::info!(variant = ?iptables.variant(), ipv6 = iptables.ipv6(), "redirection uses iptables");
+        let status: Arc<dyn StatusSink> = match &config.status_dir {
+            Some(dir) => Arc::new(status::Directory::new(dir.clone()).map_err(AgentError::Status)?),
+            None => {
+                tracing::warn!("no --status-dir: the control plane is not told which pods are captured");
+                Arc::new(status::InProcess::default())
+            }
+        };
+        Ok(Self {
+            source: Box::new(Directory::new(config.pods_dir.clone())),
+            status,
+            redirect: Arc::new(Kernel { iptables, settings: config.redirect.clone() }),
+            host: HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?,
+        })
+    }
+}
+
+impl Agent {
+    /// Puts the sockets in place; nothing is served before [`Agent::run`]. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// A directory or socket cannot be made.
+    pub async fn bind(config: Config, parts: Parts) -> Result<Self, AgentError> {
+        let plugins = config.run_dir.join(paths::EVENT_SOCKET_NAME);
+        let plugins = listen("plugin calls", &plugins, event::DATAGRAM_LIMIT)?;
+        let proxies = listen("proxies", &config.zds_socket, zds::ANSWER_LIMIT)?;
+        let checks = match config.health {
+            None => None,
+            Some(address) => {
+                let listener = health::listen(address).await;
+                Some(listener.map_err(|source| AgentError::Health { address, source })?)
+            }
+        };
+        Ok(Self { config, parts, health: Health::default(), proxies, plugins, checks })
+    }
+
+    /// What the agent says of itself.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Works until `stop`. Pods keep their rules, proxies keep serving them, and the next agent takes over.
+    ///
+    /// # Errors
+    /// A socket fails for good.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
+        let Self { config, parts, health, proxies, plugins, checks } = self;
+        let host = Arc::new(parts.host);
+        let (notices, notice_inbox) = mpsc::unbounded_channel();
+        let (calls, call_inbox) = mpsc::channel(CALLS);
+        let (done, event_inbox) = mpsc::unbounded_channel();
+        let server = Server::new(Deadlines::default(), notices);
+        let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host));
+        let remembered = watch::Sender::new(None);
+        let file = config.run_dir.join(paths::SELECTED_NAMESPACES_NAME);
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(searching);
+        tasks.spawn(remember(file, remembered.subscribe()));
+        tasks.spawn(follow(parts.source, Arc::clone(&parts.status), done.clone()));
+        if let Some(listener) = checks {
+            tasks.spawn(health.clone().serve(listener));
+        }
+        let driver = Driver {
+            machine: Enrollment::new(config.policy, config.timing),
+            server: server.clone(),
+            finder,
+            status: parts.status,
+            redirect: parts.redirect,
+            remembered,
+            health,
+            done,
+        };
+        let inputs = Inputs { events: event_inbox, notices: notice_inbox, calls: call_inbox };
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = driver.run(inputs) => Ok(()),
+            source = server.serve(proxies) => Err(AgentError::Socket { what: "proxies", source }),
+            source = socket::serve(plugins, host, calls) => {
+                Err(AgentError::Socket { what: "plugin calls", source })
+            }
+        }
+    }
+}
+
+/// Only root may connect: a plugin names the namespaces that we enter, and a proxy is given them.
+fn listen(what: &'static str, path: &Path, limit: usize) -> Result<Listener, AgentError> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .map_err(|source| AgentError::Directory { path: dir.to_owned(), source })?;
+    }
+    Listener::bind(path, 0o600, limit).map_err(|source| AgentError::Socket { what, source })
+}
+
+/// Passes the source's changes on, each pod with what the status sink says of it.
+async fn follow(
+    source: Box<dyn PodSource>,
+    status: Arc<dyn StatusSink>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let (changes, mut inbox) = mpsc::channel(CHANGES);
+    let mut source = std::pin::pin!(source.run(changes));
+    let mut ended = false;
+    let mut known = Some(BTreeSet::new());
+    loop {
+        let change = tokio::select! {
+            change = inbox.recv() => change,
+            () = &mut source, if !ended => {
+                ended = true;
+                continue;
+            }
+        };
+        let Some(change) = change else { break };
+        let event = match change {
+            Change::NamespaceSeen(namespace) => Event::NamespaceSeen(namespace),
+            Change::NamespaceGone(name) => Event::NamespaceGone(name),
+            Change::PodGone(uid) => Event::PodGone(uid),
+            Change::Synced => {
+                if let Some(known) = known.take() {
+                    prune(&status, known).await;
+                }
+                Event::Synced
+            }
+            Change::PodSeen(pod) => {
+                if let Some(known) = &mut known {
+                    known.insert(PodUid(pod.metadata.uid.clone()));
+                }
+                let status = Arc::clone(&status);
+                let asked = Arc::clone(&pod);
+                let said = tokio::task::spawn_blocking(move || status.recorded(&asked)).await;
+                let recorded = match said {
+                    Ok(Ok(recorded)) => recorded,
+                    Ok(Err(error)) => {
+                        tracing::warn!(pod = %pod.full_name(), %error, "the pod's last status is unknown");
+                        None
+                    }
+                    Err(_) => None,
+                };
+                Event::PodSeen { recorded: recorded.or_else(|| pod.redirection()), pod }
+            }
+        };
+        if events.send(event).is_err() {
+            return;
+        }
+    }
+    tracing::warn!("the source of pods ended; what is known stays");
+}
+
+/// Takes back what an earlier agent said of pods that are gone, before anything new is said.
+async fn prune(status: &Arc<dyn StatusSink>, known: BTreeSet<PodUid>) {
+    let status = Arc::clone(status);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || status.prune(&known)).await {
+        let error = chain(&error);
+        tracing::warn!(error, "statuses of pods that are gone may be left");
+    }
+}
+
+/// Keeps the file of selected namespaces as it was last decided.
+async fn remember(file: PathBuf, mut wanted: watch::Receiver<Option<SelectedNamespaces>>) {
+    while wanted.changed().await.is_ok() {
+        loop {
+            let Some(namespaces) = wanted.borrow_and_update().clone() else {
+                break;
+            };
+            let file = file.clone();
+            match tokio::task::spawn_blocking(move || namespaces.write(&file)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    let error = chain(&error);
+                    tracing::error!(
+                        error,
+                        "plugin calls that find no agent will not know the selected namespaces"
+                    );
+                }
+                Err(_) => return,
+            }
+            tokio::time::sleep(REMEMBER_PAUSE).await;
+        }
+    }
+}
+
+/// Waiting plugin calls and changes beyond these wait in their sockets and sources.
+const CALLS: usize = 256;
+const CHANGES: usize = 256;
+const REMEMBER_PAUSE: Duration = Duration::from_secs(2);

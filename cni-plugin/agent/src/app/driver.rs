@@ -1,0 +1,276 @@
+//! Carries out what the enrollment machine commands, and tells it how that went.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use cni_plugin_wire::cache::SelectedNamespaces;
+use cni_plugin_wire::event::Outcome;
+use cni_plugin_wire::zds::PodUid;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, SandboxName};
+use crate::health::{Facts, Health};
+use crate::model::{Pod, Redirection};
+use crate::netns::{Finder, Netns, Wanted};
+use crate::redirect::{Redirect, chain};
+use crate::socket::{Asked, Call};
+use crate::status::StatusSink;
+use crate::zds::{Notice, Server};
+
+/// The machine and what its commands act on.
+pub(super) struct Driver {
+    pub(super) machine: Enrollment,
+    pub(super) server: Server,
+    pub(super) finder: Finder,
+    pub(super) status: Arc<dyn StatusSink>,
+    pub(super) redirect: Arc<dyn Redirect>,
+    pub(super) remembered: watch::Sender<Option<SelectedNamespaces>>,
+    pub(super) health: Health,
+    pub(super) done: mpsc::UnboundedSender<Event>,
+}
+
+/// What the machine hears.
+pub(super) struct Inputs {
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) notices: mpsc::UnboundedReceiver<Notice>,
+    pub(super) calls: mpsc::Receiver<Call>,
+}
+
+/// Calls that are owed an answer, and steps under way.
+#[derive(Default)]
+struct Open {
+    answers: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
+    next: u64,
+    /// They end with the driver.
+    steps: JoinSet<()>,
+}
+
+impl Driver {
+    /// Runs for as long as anything can still happen.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let began = Instant::now();
+        let mut open = Open::default();
+        loop {
+            let now = Moment(began.elapsed());
+            let wake = self.machine.wake(now).map(|at| began + at.0);
+            let event = tokio::select! {
+                Some(event) = inputs.events.recv() => Some(event),
+                Some(notice) = inputs.notices.recv() => self.notice(notice),
+                Some(call) = inputs.calls.recv() => self.call(call, &mut open),
+                () = sleep_until(wake.unwrap_or(began)), if wake.is_some() => Some(Event::Tick),
+                Some(_) = open.steps.join_next() => None,
+                else => return,
+            };
+            let Some(event) = event else { continue };
+            for command in self.machine.on(event, Moment(began.elapsed())) {
+                self.carry_out(command, &mut open);
+            }
+            self.report();
+        }
+    }
+
+    fn notice(&self, notice: Notice) -> Option<Event> {
+        match notice {
+            Notice::Delivered { uid, netns } => Some(Event::Delivered { uid, netns }),
+            Notice::Refused { uid, netns, why } => {
+                tracing::warn!(%uid, why, "a proxy refused a pod");
+                Some(Event::Refused { uid, netns, why })
+            }
+            Notice::Connected(_) => {
+                self.report();
+                None
+            }
+        }
+    }
+
+    fn call(&self, call: Call, open: &mut Open) -> Option<Event> {
+        let request = RequestId(open.next);
+        open.next = open.next.wrapping_add(1);
+        let Call { asked, answer } = call;
+        match asked {
+            Asked::Add { pod, netns } => {
+                open.answers.insert(request, answer);
+                let sandbox =
+                    SandboxName { namespace: pod.namespace, name: pod.name, container: pod.container_id };
+                Some(Event::Add { request, sandbox, uid: pod.uid.map(PodUid), netns })
+            }
+            Asked::Check(pod) => {
+                open.answers.insert(request, answer);
+                let sandbox =
+                    SandboxName { namespace: pod.namespace, name: pod.name, container: pod.container_id };
+                Some(Event::Check { request, sandbox, uid: pod.uid.map(PodUid) })
+            }
+            Asked::Delete(pod) => {
+                // The runtime need not wait until the proxy let go.
+                let _ = answer.send(Outcome::Done);
+                let sandbox =
+                    SandboxName { namespace: pod.namespace, name: pod.name, container: pod.container_id };
+                Some(Event::Delete { sandbox })
+            }
+            Asked::Collect(kept) => {
+                let _ = answer.send(Outcome::Done);
+                Some(Event::Collect { containers: kept.container_ids.into_iter().collect() })
+            }
+            Asked::Status => {
+                let _ = answer.send(self.able());
+                None
+            }
+        }
+    }
+
+    /// Whether an Add could succeed now.
+    fn able(&self) -> Outcome {
+        let message = if !self.machine.is_synced() {
+            "the node agent has not read its pods yet"
+        } else if self.server.connected() == 0 {
+            "no proxy is connected to the node agent"
+        } else {
+            return Outcome::Done;
+        };
+        Outcome::Failed { message: message.to_owned(), retry: true }
+    }
+
+    fn carry_out(&self, command: Command, open: &mut Open) {
+        match command {
+            Command::Find(pod) => {
+                let finder = self.finder.clone();
+                self.step(open, uid_of(&pod), async move { find(&finder, &pod).await });
+            }
+            Command::Redirect { pod, netns } => {
+                let redirect = Arc::clone(&self.redirect);
+                self.blocking_step(open, &Arc::clone(&pod), "redirect", Ended::Redirected, move || {
+                    redirect.apply(&netns, &pod)
+                });
+            }
+            Command::Unredirect { pod, netns } => {
+                let redirect = Arc::clone(&self.redirect);
+                let work = move || redirect.remove(&netns);
+                self.blocking_step(open, &pod, "unredirect", Ended::Unredirected, work);
+            }
+            Command::Announce { uid, info, netns } => {
+                let name = format!("{}/{}", info.namespace, info.name);
+                let answered = self.server.announce(uid.clone(), info, netns);
+                self.step(open, uid, async move {
+                    let result = answered.await;
+                    if let Err(error) = &result {
+                        tracing::warn!(pod = name, %error, "no proxy serves a pod that should be served");
+                    }
+                    Ended::Announced(result.map_err(|error| error.to_string()))
+                });
+            }
+            Command::Retract { uid } => {
+                let answered = self.server.retract(uid.clone());
+                self.step(open, uid, async move {
+                    answered.await;
+                    Ended::Retracted
+                });
+            }
+            Command::Record { pod, value } => self.record(open, pod, value),
+            Command::Inspect { pod, netns } => self.inspect(open, pod, netns),
+            Command::Keep { uid } => self.server.keep(uid),
+            Command::Serve => self.server.complete(),
+            Command::Remember { namespaces } => {
+                tracing::info!(?namespaces, "namespaces whose pods are selected");
+                self.remembered.send_replace(Some(SelectedNamespaces(namespaces)));
+            }
+            Command::Answer { request, outcome } => {
+                if let Some(answer) = open.answers.remove(&request) {
+                    tracing::info!(?outcome, "a plugin call is answered");
+                    // The plugin may have given up.
+                    let _ = answer.send(outcome);
+                }
+            }
+        }
+    }
+
+    fn record(&self, open: &mut Open, pod: Arc<Pod>, value: Option<Redirection>) {
+        let status = Arc::clone(&self.status);
+        self.step(open, uid_of(&pod), async move {
+            let name = pod.full_name();
+            let result = blocking(move || status.record(&pod, value)).await;
+            match (&result, value) {
+                (Err(why), _) => tracing::warn!(pod = name, why, "a pod's status could not be written"),
+                (Ok(()), Some(Redirection::Enabled)) => tracing::info!(pod = name, "a pod is enrolled"),
+                (Ok(()), Some(Redirection::Pending)) => tracing::info!(pod = name, "a pod waits for a proxy"),
+                (Ok(()), None) => tracing::info!(pod = name, "a pod is not enrolled any more"),
+            }
+            Ended::Recorded(result)
+        });
+    }
+
+    fn inspect(&self, open: &mut Open, pod: Arc<Pod>, netns: Arc<Netns>) {
+        let redirect = Arc::clone(&self.redirect);
+        self.step(open, uid_of(&pod), async move {
+            let name = pod.full_name();
+            let result = blocking(move || redirect.inspect(&netns, &pod)).await;
+            match &result {
+                Ok(None) => {}
+                Ok(Some(drift)) => tracing::warn!(pod = name, drift, "a pod's rules changed; repairing them"),
+                Err(why) => tracing::warn!(pod = name, why, "a pod could not be measured"),
+            }
+            Ended::Inspected(result)
+        });
+    }
+
+    fn step(&self, open: &mut Open, uid: PodUid, work: impl Future<Output = Ended> + Send + 'static) {
+        let done = self.done.clone();
+        open.steps.spawn(async move {
+            let ended = work.await;
+            let _ = done.send(Event::Done { uid, ended });
+        });
+    }
+
+    fn blocking_step<E: Error + Send + 'static>(
+        &self,
+        open: &mut Open,
+        pod: &Pod,
+        step: &'static str,
+        ended: fn(Result<(), String>) -> Ended,
+        work: impl FnOnce() -> Result<(), E> + Send + 'static,
+    ) {
+        let name = pod.full_name();
+        self.step(open, uid_of(pod), async move {
+            let result = blocking(work).await;
+            match &result {
+                Ok(()) => tracing::debug!(pod = name, step, "done"),
+                Err(why) => tracing::warn!(pod = name, step, why, "failed; it is tried again"),
+            }
+            ended(result)
+        });
+    }
+
+    fn report(&self) {
+        let (enrolled, pending) = self.machine.counts();
+        let synced = self.machine.is_synced();
+        self.health.set(Facts { synced, proxies: self.server.connected(), enrolled, pending });
+    }
+}
+
+async fn find(finder: &Finder, pod: &Pod) -> Ended {
+    let wanted = Wanted {
+        uid: uid_of(pod),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        ips: pod.ips(),
+    };
+    let found = finder.find(wanted).await;
+    if let Err(error) = &found {
+        tracing::debug!(pod = %pod.full_name(), error = chain(error), "no network namespace was found");
+    }
+    Ended::Found(found.map_err(|error| chain(&error)))
+}
+
+/// Runs blocking work where it blocks nobody. A panic in it is one more failure.
+async fn blocking<T: Send + 'static, E: Error + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, String> {
+    let outcome = tokio::task::spawn_blocking(move || work().map_err(|error| chain(&error)));
+    outcome.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn uid_of(pod: &Pod) -> PodUid {
+    PodUid(pod.metadata.uid.clone())
+}

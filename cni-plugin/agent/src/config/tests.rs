@@ -1,0 +1,106 @@
+use super::*;
+
+fn given() -> Raw {
+    Raw { node_name: Some("n1".to_owned()), pods_dir: Some("/pods".to_owned()), ..Raw::default() }
+}
+
+#[test]
+fn what_is_not_given_has_a_default() {
+    let config = Config::check(given()).unwrap();
+    assert_eq!(config.policy.node, "n1");
+    assert_eq!(config.policy.selectors, selector::parse(selector::DEFAULT).unwrap());
+    assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["kube-system".to_owned()]));
+    assert_eq!(config.policy.system_namespace, "istio-system");
+    assert_eq!(config.redirect, Settings::default());
+    assert_eq!(config.zds_socket, PathBuf::from("/var/run/ztunnel/ztunnel.sock"));
+    assert_eq!(config.run_dir, PathBuf::from("/var/run/adit"));
+    assert_eq!(config.places, Places { proc_root: "/proc".into(), netns_dir: None });
+    assert_eq!(config.timing.measure, Some(Duration::from_secs(30)));
+    assert_eq!((config.health, config.status_dir, config.iptables), (None, None, None));
+}
+
+#[test]
+fn everything_given_is_taken() {
+    let text = |text: &str| Some(text.to_owned());
+    let config = Config::check(Raw {
+        status_dir: text("/status"),
+        zds_socket: text("/z.sock"),
+        run_dir: text("/run/a"),
+        enablement_selector: text(""),
+        exclude_namespaces: text("a, b,,"),
+        system_namespace: text("mesh"),
+        ipv6: text("f"),
+        dns: text("1"),
+        probe_source: text("169.254.1.1"),
+        probe_source_v6: text("fd00::1"),
+        iptables: text("legacy"),
+        proc_root: text("/host/proc"),
+        netns_dir: text("/netns"),
+        health_addr: text("127.0.0.1:8000"),
+        measure_interval: text("0s"),
+        withdraw_grace: text("250ms"),
+        pod_wait: text("2m"),
+        ..given()
+    })
+    .unwrap();
+    assert_eq!(config.policy.selectors, Vec::new());
+    assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+    assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, true));
+    assert_eq!(config.redirect.probe_v4.to_string(), "169.254.1.1");
+    assert_eq!(config.iptables, Some(Variant::Legacy));
+    assert_eq!(config.health, Some("127.0.0.1:8000".parse().unwrap()));
+    assert_eq!(config.timing.measure, None);
+    assert_eq!(config.timing.withdraw_grace, Duration::from_millis(250));
+    assert_eq!(config.timing.pod_wait, Duration::from_secs(120));
+    assert_eq!(config.places.netns_dir, Some("/netns".into()));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_each_with_its_setting() {
+    let text = |text: &str| Some(text.to_owned());
+    let errors = Config::check(Raw {
+        zds_socket: text(""),
+        enablement_selector: text("- podSelektor: {}"),
+        ipv6: text("yes"),
+        probe_source: text("::1"),
+        health_addr: text("8000"),
+        measure_interval: text("30"),
+        withdraw_grace: text("-1s"),
+        iptables: text("xtables"),
+        ..Raw::default()
+    })
+    .unwrap_err();
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for setting in [
+        "--node-name (NODE_NAME)",
+        "--pods-dir (PODS_DIR)",
+        "--zds-socket (ZTUNNEL_UDS_ADDRESS)",
+        "--enablement-selector (AMBIENT_ENABLEMENT_SELECTOR)",
+        "--ipv6 (AMBIENT_IPV6)",
+        "--probe-source (HOST_PROBE_SNAT_IP)",
+        "--health-addr (HEALTH_ADDR)",
+        "--measure-interval (MEASURE_INTERVAL)",
+        "--withdraw-grace (WITHDRAW_GRACE)",
+        "--iptables (FORCE_IPTABLES_BINARY)",
+    ] {
+        assert!(told.iter().any(|told| told.starts_with(setting)), "{setting} in {told:#?}");
+    }
+    assert_eq!(errors.len(), 10, "{told:#?}");
+}
+
+#[test]
+fn durations_need_a_unit() {
+    for (text, want) in [
+        ("5s", Some(Duration::from_secs(5))),
+        ("5ms", Some(Duration::from_millis(5))),
+        ("2m", Some(Duration::from_secs(120))),
+        ("5", None),
+        ("s", None),
+        ("", None),
+        ("1h", None),
+        ("1.5s", None),
+        ("99999999999999999999s", None),
+    ] {
+        assert_eq!(parse_duration(text), want, "{text}");
+    }
+}

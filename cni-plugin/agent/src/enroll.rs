@@ -1,0 +1,458 @@
+//! Decides what is to be done for every pod of the node, without doing any of it: events in, commands out.
+//!
+//! Each pod has at most one command under way, so what happens to one pod happens in order, and pods wait for
+//! nothing but themselves. No clock, socket or file is touched here.
+
+mod calls;
+mod entry;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cni_plugin_wire::event::Outcome;
+use cni_plugin_wire::zds::{PodUid, WorkloadInfo};
+
+use self::calls::Parked;
+use self::entry::{Entry, Goal, Rules, Step};
+use crate::config::Timing;
+use crate::eligible::{self, Policy, Verdict};
+use crate::model::{Labels, Namespace, Pod, Redirection};
+use crate::netns::{Netns, NetnsId};
+
+/// Time since the agent began. The machine reads no clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Duration);
+
+/// A plugin call that is owed an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// What the machine is told.
+#[derive(Debug)]
+pub enum Event {
+    NamespaceSeen(Namespace),
+    NamespaceGone(String),
+    /// `recorded` is what the status sink says of the pod.
+    PodSeen {
+        pod: Arc<Pod>,
+        recorded: Option<Redirection>,
+    },
+    PodGone(PodUid),
+    /// Everything that the source holds has been seen once.
+    Synced,
+    /// The plugin holds the pod's start back until it is answered.
+    Add {
+        request: RequestId,
+        sandbox: SandboxName,
+        uid: Option<PodUid>,
+        netns: Arc<Netns>,
+    },
+    /// The plugin takes a sandbox down.
+    Delete {
+        sandbox: SandboxName,
+    },
+    /// The plugin asks whether the pod is still as it should be.
+    Check {
+        request: RequestId,
+        sandbox: SandboxName,
+        uid: Option<PodUid>,
+    },
+    /// The sandboxes that the runtime still has.
+    Collect {
+        containers: BTreeSet<String>,
+    },
+    /// A step that was commanded has ended.
+    Done {
+        uid: PodUid,
+        ended: Ended,
+    },
+    /// A proxy serves the pod, told by a snapshot or by falling back to another proxy.
+    Delivered {
+        uid: PodUid,
+        netns: NetnsId,
+    },
+    /// A proxy refused the pod in a snapshot or after falling back.
+    Refused {
+        uid: PodUid,
+        netns: NetnsId,
+        why: String,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Names of a pod and of its sandbox, as the runtime gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SandboxName {
+    pub namespace: String,
+    pub name: String,
+    pub container: String,
+}
+
+/// How a step ended; the text of a failure is for logs and for whoever reads the pod's events.
+#[derive(Debug)]
+pub enum Ended {
+    Found(Result<Arc<Netns>, String>),
+    Redirected(Result<(), String>),
+    Unredirected(Result<(), String>),
+    Announced(Result<(), String>),
+    Retracted,
+    Recorded(Result<(), String>),
+    /// What differs from the plan, if anything.
+    Inspected(Result<Option<String>, String>),
+}
+
+/// What the shell is to do. Steps for a pod end with exactly one [`Event::Done`].
+#[derive(Debug)]
+pub enum Command {
+    /// Step: look for the pod's network namespace.
+    Find(Arc<Pod>),
+    /// Step: put the pod's rules in place.
+    Redirect { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: take the pod's rules away.
+    Unredirect { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: have a proxy serve the pod.
+    Announce { uid: PodUid, info: WorkloadInfo, netns: Arc<Netns> },
+    /// Step: have all proxies stop serving the pod.
+    Retract { uid: PodUid },
+    /// Step: write or remove what the control plane reads.
+    Record { pod: Arc<Pod>, value: Option<Redirection> },
+    /// Step: compare the pod's rules with the plan.
+    Inspect { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// From now on, proxies that connect are told to leave their proxy for this pod alone.
+    Keep { uid: PodUid },
+    /// What is known is complete: proxies may be given their snapshot.
+    Serve,
+    /// Namespaces whose labels select pods, for plugin calls that find the agent away.
+    Remember { namespaces: BTreeSet<String> },
+    /// Answer a plugin call.
+    Answer { request: RequestId, outcome: Outcome },
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Enrollment {
+    policy: Policy,
+    timing: Timing,
+    namespaces: BTreeMap<String, Labels>,
+    remembered: Option<BTreeSet<String>>,
+    pods: BTreeMap<PodUid, Entry>,
+    parked: Vec<Parked>,
+    gate: Gate,
+}
+
+/// Proxies stop serving what a snapshot leaves out, so none is given before it can be complete.
+#[derive(Debug)]
+enum Gate {
+    Unsynced,
+    /// Waits for the first search for each of these, but not for long.
+    Searching {
+        left: BTreeSet<PodUid>,
+        deadline: Moment,
+    },
+    Open,
+}
+
+impl Moment {
+    /// This moment and some time.
+    #[must_use]
+    pub const fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+}
+
+impl Enrollment {
+    #[must_use]
+    pub const fn new(policy: Policy, timing: Timing) -> Self {
+        Self {
+            policy,
+            timing,
+            namespaces: BTreeMap::new(),
+            remembered: None,
+            pods: BTreeMap::new(),
+            parked: Vec::new(),
+            gate: Gate::Unsynced,
+        }
+    }
+
+    /// Takes one event in and says what to do now.
+    #[must_use]
+    pub fn on(&mut self, event: Event, now: Moment) -> Vec<Command> {
+        let mut out = Vec::new();
+        let touched = self.take(event, now, &mut out);
+        self.unpark(now, &mut out);
+        if self.is_synced() {
+            let uids: Vec<PodUid> = match touched {
+                Touched::Pods(uids) => uids,
+                Touched::All => self.pods.keys().cloned().collect(),
+            };
+            for uid in uids {
+                self.advance(&uid, now, &mut out);
+            }
+            self.open_gate(now, &mut out);
+        }
+        out
+    }
+
+    /// When [`Event::Tick`] is due if nothing happens before.
+    #[must_use]
+    pub fn wake(&self, now: Moment) -> Option<Moment> {
+        let parked = self.parked.iter().map(|parked| parked.deadline);
+        let gate = match &self.gate {
+            Gate::Unsynced => return parked.min(),
+            Gate::Searching { deadline, .. } => Some(*deadline),
+            Gate::Open => None,
+        };
+        let pods = self.pods.values().filter_map(|entry| entry.wake(self.goal(entry), now));
+        gate.into_iter().chain(pods).chain(parked).min()
+    }
+
+    /// Whether the source has been read and plugin calls can be decided.
+    #[must_use]
+    pub const fn is_synced(&self) -> bool {
+        !matches!(self.gate, Gate::Unsynced)
+    }
+
+    /// How many pods are enrolled, and how many are selected but not there yet.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let wanted = self.pods.values().filter(|entry| self.goal(entry) == Goal::In);
+        let (enrolled, pending): (Vec<&Entry>, Vec<&Entry>) = wanted.partition(|entry| entry.enrolled());
+        (enrolled.len(), pending.len())
+    }
+
+    fn take(&mut self, event: Event, now: Moment, out: &mut Vec<Command>) -> Touched {
+        match event {
+            Event::NamespaceSeen(namespace) => self.namespace_seen(namespace, out),
+            Event::NamespaceGone(name) => self.namespace_gone(&name, out),
+            Event::PodSeen { pod, recorded } => self.pod_seen(pod, recorded),
+            Event::PodGone(uid) => {
+                if let Some(entry) = self.pods.get_mut(&uid) {
+                    entry.present = false;
+                    entry.hurry();
+                }
+                Touched::one(uid)
+            }
+            Event::Synced => {
+                self.synced(now, out);
+                Touched::All
+            }
+            Event::Add { request, sandbox, uid, netns } => {
+                let deadline = now.after(self.timing.pod_wait);
+                self.parked.push(Parked { request, sandbox, uid, netns, deadline });
+                Touched::none()
+            }
+            Event::Delete { sandbox } => self.sandbox_deleted(&sandbox, out),
+            Event::Check { request, sandbox, uid } => self.check(request, &sandbox, uid.as_ref(), out),
+            Event::Collect { containers } => self.collect(&containers),
+            Event::Done { uid, ended } => self.done(uid, ended, now, out),
+            Event::Delivered { uid, netns } => {
+                if let Some(entry) = self.pods.get_mut(&uid) {
+                    entry.announced = Some(netns);
+                    entry.succeeded();
+                    entry.hurry();
+                }
+                Touched::one(uid)
+            }
+            Event::Refused { uid, netns, why } => {
+                if let Some(entry) = self.pods.get_mut(&uid).filter(|entry| entry.announced == Some(netns)) {
+                    entry.announced = None;
+                    entry.failed(why, now);
+                }
+                Touched::one(uid)
+            }
+            Event::Tick => Touched::All,
+        }
+    }
+
+    fn namespace_seen(&mut self, namespace: Namespace, out: &mut Vec<Command>) -> Touched {
+        let name = namespace.metadata.name;
+        let mut labels = namespace.metadata.labels;
+        // The API server sets it on every namespace; a file written by hand may lack it.
+        labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.clone());
+        if self.namespaces.get(&name) == Some(&labels) {
+            return Touched::none();
+        }
+        self.namespaces.insert(name.clone(), labels);
+        self.remember(out);
+        self.hurry_namespace(&name)
+    }
+
+    fn namespace_gone(&mut self, name: &str, out: &mut Vec<Command>) -> Touched {
+        self.namespaces.remove(name);
+        self.remember(out);
+        self.hurry_namespace(name)
+    }
+
+    fn hurry_namespace(&mut self, name: &str) -> Touched {
+        let mut touched = Vec::new();
+        for entry in self.pods.values_mut().filter(|entry| entry.pod.metadata.namespace == name) {
+            entry.hurry();
+            touched.push(entry.uid.clone());
+        }
+        Touched::Pods(touched)
+    }
+
+    fn pod_seen(&mut self, pod: Arc<Pod>, recorded: Option<Redirection>) -> Touched {
+        let uid = PodUid(pod.metadata.uid.clone());
+        if let Some(entry) = self.pods.get_mut(&uid) {
+            if entry.pod != pod || !entry.present {
+                entry.hurry();
+            }
+            entry.pod = pod;
+            entry.present = true;
+        } else if pod.spec.node_name == self.policy.node {
+            self.pods.insert(uid.clone(), Entry::new(uid.clone(), pod, recorded));
+        }
+        Touched::one(uid)
+    }
+
+    fn synced(&mut self, now: Moment, out: &mut Vec<Command>) {
+        if self.is_synced() {
+            return;
+        }
+        let mut left = BTreeSet::new();
+        for (uid, entry) in &self.pods {
+            if self.goal(entry) == Goal::In && !entry.pod.ips().is_empty() {
+                left.insert(uid.clone());
+            }
+        }
+        for entry in self.pods.values_mut().filter(|entry| entry.recorded.is_some() && entry.present) {
+            entry.booked = true;
+            out.push(Command::Keep { uid: entry.uid.clone() });
+        }
+        self.gate = Gate::Searching { left, deadline: now.after(SEARCH_TIME) };
+        self.remember(out);
+    }
+
+    fn open_gate(&mut self, now: Moment, out: &mut Vec<Command>) {
+        let Gate::Searching { left, deadline } = &mut self.gate else {
+            return;
+        };
+        let pods = &self.pods;
+        left.retain(|uid| pods.get(uid).is_some_and(|entry| entry.present && entry.sandbox.netns.is_none()));
+        if left.is_empty() || now >= *deadline {
+            self.gate = Gate::Open;
+            out.push(Command::Serve);
+        }
+    }
+
+    fn remember(&mut self, out: &mut Vec<Command>) {
+        if !self.is_synced() {
+            return;
+        }
+        let selected =
+            |(name, labels): &(&String, &Labels)| eligible::namespace_selected(&self.policy, name, labels);
+        let namespaces: BTreeSet<String> =
+            self.namespaces.iter().filter(selected).map(|(name, _)| name.clone()).collect();
+        if self.remembered.as_ref() != Some(&namespaces) {
+            self.remembered = Some(namespaces.clone());
+            out.push(Command::Remember { namespaces });
+        }
+    }
+
+    fn goal(&self, entry: &Entry) -> Goal {
+        if !entry.present || entry.pod.is_terminal() {
+            return Goal::Dead;
+        }
+        match self.verdict(&entry.pod) {
+            Verdict::Selected => Goal::In,
+            Verdict::NotSelected(_) => Goal::Out,
+        }
+    }
+
+    fn verdict(&self, pod: &Pod) -> Verdict {
+        let none = Labels::new();
+        let labels = self.namespaces.get(&pod.metadata.namespace).unwrap_or(&none);
+        eligible::verdict(&self.policy, pod, labels)
+    }
+
+    /// Takes the pod's next step, if there is one, and answers the calls that wait for it.
+    fn advance(&mut self, uid: &PodUid, now: Moment, out: &mut Vec<Command>) {
+        let Some(goal) = self.pods.get(uid).map(|entry| self.goal(entry)) else {
+            return;
+        };
+        let Some(entry) = self.pods.get_mut(uid) else {
+            return;
+        };
+        if goal == Goal::In && !entry.booked && entry.announced.is_none() && entry.sandbox.gone.is_none() {
+            entry.booked = true;
+            out.push(Command::Keep { uid: uid.clone() });
+        }
+        if entry.measure_at.is_some_and(|at| at <= now) && goal == Goal::In && entry.busy.is_none() {
+            entry.measure_at = None;
+            entry.inspect = true;
+            entry.sandbox.recheck = true;
+        }
+        if let Some(step) = entry.next(goal, now) {
+            if let Some(command) = steps::command(entry, step) {
+                entry.busy = Some(step);
+                out.push(command);
+            }
+        } else if goal == Goal::In && entry.enrolled() && entry.busy.is_none() && entry.measure_at.is_none() {
+            entry.measure_at =
+                self.timing.measure.map(|every| now.after(every.saturating_add(spread(uid, every))));
+        }
+        calls::settle(entry, goal, now, out);
+        if goal == Goal::Dead
+            && !entry.present
+            && entry.busy.is_none()
+            && entry.recorded.is_none()
+            && !entry.booked
+        {
+            self.pods.remove(uid);
+        }
+    }
+
+    fn done(&mut self, uid: PodUid, ended: Ended, now: Moment, out: &mut Vec<Command>) -> Touched {
+        let grace = self.timing.withdraw_grace;
+        let Some(goal) = self.pods.get(&uid).map(|entry| self.goal(entry)) else {
+            return Touched::none();
+        };
+        let Some(entry) = self.pods.get_mut(&uid) else {
+            return Touched::none();
+        };
+        let Some(step) = entry.busy.take() else {
+            return Touched::none();
+        };
+        if let (Step::Find, Gate::Searching { left, .. }) = (step, &mut self.gate) {
+            left.remove(&uid);
+        }
+        steps::apply(entry, step, ended, now, out);
+        if step == Step::Record(None) && entry.recorded.is_none() && goal == Goal::Out {
+            entry.leaving_at = (entry.rules != Rules::Absent).then(|| now.after(grace));
+        }
+        Touched::one(uid)
+    }
+}
+
+/// Which pods an event may have moved.
+enum Touched {
+    Pods(Vec<PodUid>),
+    All,
+}
+
+impl Touched {
+    const fn none() -> Self {
+        Self::Pods(Vec::new())
+    }
+
+    fn one(uid: PodUid) -> Self {
+        Self::Pods(vec![uid])
+    }
+}
+
+/// Up to a quarter of the interval, always the same for one pod, so that pods are not all measured at once.
+fn spread(uid: &PodUid, every: Duration) -> Duration {
+    let sum: u32 = uid.0.bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    every.saturating_mul(sum % 256) / 1024
+}
+
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// How long the first searches may hold the proxies' snapshot back.
+const SEARCH_TIME: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The plugin's calls: which pod each one means, and what it is answered.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cni_plugin_wire::event::Outcome;
+use cni_plugin_wire::zds::PodUid;
+
+use super::entry::{Entry, Goal, Waiting};
+use super::{Command, Enrollment, Moment, RequestId, SandboxName, Touched};
+use crate::eligible::{self, Verdict, Why};
+use crate::model::Labels;
+use crate::netns::Netns;
+
+/// An Add whose pod the source has not shown yet.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) request: RequestId,
+    pub(super) sandbox: SandboxName,
+    pub(super) uid: Option<PodUid>,
+    pub(super) netns: Arc<Netns>,
+    pub(super) deadline: Moment,
+}
+
+impl Enrollment {
+    /// Decides the Adds whose pod is known by now, and those that waited long enough for it.
+    pub(super) fn unpark(&mut self, now: Moment, out: &mut Vec<Command>) {
+        let synced = self.is_synced();
+        for parked in std::mem::take(&mut self.parked) {
+            let outcome = match self.pod_of(&parked.sandbox, parked.uid.as_ref()) {
+                Some(uid) if synced => self.add(&uid, parked, now, out),
+                None if self.policy.excluded_namespaces.contains(&parked.sandbox.namespace) => {
+                    Some((parked.request, Outcome::NotSelected))
+                }
+                _ if now >= parked.deadline => Some((parked.request, self.unknown(&parked.sandbox))),
+                _ => {
+                    self.parked.push(parked);
+                    None
+                }
+            };
+            out.extend(outcome.map(|(request, outcome)| Command::Answer { request, outcome }));
+        }
+    }
+
+    /// Puts an Add to its pod; an answer comes back at once when there is nothing to wait for.
+    fn add(
+        &mut self,
+        uid: &PodUid,
+        parked: Parked,
+        now: Moment,
+        out: &mut Vec<Command>,
+    ) -> Option<(RequestId, Outcome)> {
+        let deadline = now.after(self.timing.plugin_deadline);
+        let verdict = self.pods.get(uid).map(|entry| self.verdict(&entry.pod));
+        let entry = self.pods.get_mut(uid)?;
+        match verdict {
+            Some(Verdict::Selected) => {}
+            Some(Verdict::NotSelected(Why::Terminal)) => {
+                return Some((parked.request, failed("the pod has ended already", false)));
+            }
+            Some(Verdict::NotSelected(_)) | None => return Some((parked.request, Outcome::NotSelected)),
+        }
+        if entry.sandbox.container.as_ref() != Some(&parked.sandbox.container) {
+            // The runtime gave the earlier sandbox up.
+            fail_adds(entry, "another sandbox of the pod is being started", out);
+        }
+        entry.adopt(parked.netns, parked.sandbox.container);
+        entry.adds.push(Waiting { request: parked.request, deadline });
+        self.advance(uid, now, out);
+        None
+    }
+
+    /// A pod that the source does not show belongs to a namespace whose labels say whether it may start.
+    fn unknown(&self, sandbox: &SandboxName) -> Outcome {
+        if !self.is_synced() {
+            return failed("the node agent has not read its pods yet", true);
+        }
+        let none = Labels::new();
+        let labels = self.namespaces.get(&sandbox.namespace).unwrap_or(&none);
+        if eligible::namespace_selected(&self.policy, &sandbox.namespace, labels) {
+            let SandboxName { namespace, name, .. } = sandbox;
+            failed(&format!("pod {namespace}/{name} is not known to the node agent yet"), true)
+        } else {
+            Outcome::NotSelected
+        }
+    }
+
+    /// The pod that a call names: by UID where the runtime tells it, else the living one of that name.
+    fn pod_of(&self, sandbox: &SandboxName, uid: Option<&PodUid>) -> Option<PodUid> {
+        let mut named = self.pods.values().filter(|entry| {
+            entry.present
+                && entry.pod.metadata.namespace == sandbox.namespace
+                && entry.pod.metadata.name == sandbox.name
+        });
+        let found = match uid {
+            // A source without UIDs of its own names pods by namespace and name.
+            Some(uid) => named.find(|entry| entry.uid == *uid || entry.pod.has_made_up_uid()),
+            None => named.find(|entry| !entry.pod.is_terminal()),
+        };
+        found.map(|entry| entry.uid.clone())
+    }
+
+    pub(super) fn sandbox_deleted(&mut self, sandbox: &SandboxName, out: &mut Vec<Command>) -> Touched {
+        self.parked.retain(|parked| {
+            let stays = parked.sandbox.container != sandbox.container;
+            if !stays {
+                out.push(Command::Answer { request: parked.request, outcome: failed(TAKEN_DOWN, true) });
+            }
+            stays
+        });
+        let mut touched = Vec::new();
+        for entry in self.pods.values_mut() {
+            if entry.sandbox.container.as_ref() == Some(&sandbox.container) {
+                fail_adds(entry, TAKEN_DOWN, out);
+                entry.sandbox_gone();
+            } else if entry.sandbox.container.is_none()
+                && entry.sandbox.netns.is_some()
+                && entry.pod.metadata.namespace == sandbox.namespace
+                && entry.pod.metadata.name == sandbox.name
+            {
+                // Runtimes repeat themselves, also for sandboxes long gone: look before believing it.
+                entry.sandbox.suspect = true;
+                entry.sandbox.recheck = true;
+            } else {
+                continue;
+            }
+            touched.push(entry.uid.clone());
+        }
+        Touched::Pods(touched)
+    }
+
+    pub(super) fn collect(&mut self, containers: &BTreeSet<String>) -> Touched {
+        let mut touched = Vec::new();
+        for entry in self.pods.values_mut() {
+            if entry.sandbox.container.as_ref().is_some_and(|known| !containers.contains(known)) {
+                entry.sandbox_gone();
+                touched.push(entry.uid.clone());
+            }
+        }
+        Touched::Pods(touched)
+    }
+
+    pub(super) fn check(
+        &mut self,
+        request: RequestId,
+        sandbox: &SandboxName,
+        uid: Option<&PodUid>,
+        out: &mut Vec<Command>,
+    ) -> Touched {
+        let answer = |outcome| Command::Answer { request, outcome };
+        let Some(uid) = self.pod_of(sandbox, uid).filter(|_| self.is_synced()) else {
+            out.push(answer(self.unknown(sandbox)));
+            return Touched::none();
+        };
+        let selected = self.pods.get(&uid).is_some_and(|entry| self.goal(entry) == Goal::In);
+        let Some(entry) = self.pods.get_mut(&uid) else {
+            return Touched::none();
+        };
+        if !selected {
+            out.push(answer(Outcome::NotSelected));
+        } else if entry.enrolled() {
+            entry.inspect = true;
+            entry.checks.push(request);
+        } else {
+            let why = format!("pod {} is not enrolled yet: {}", entry.pod.full_name(), reason(entry));
+            out.push(answer(failed(&why, true)));
+        }
+        Touched::one(uid)
+    }
+}
+
+/// Answers the calls for which the pod has become what it was to become, or that cannot wait any longer.
+pub(super) fn settle(entry: &mut Entry, goal: Goal, now: Moment, out: &mut Vec<Command>) {
+    let outcome = match goal {
+        Goal::In if entry.enrolled() => Some(Outcome::Enrolled),
+        Goal::In => None,
+        Goal::Out => Some(Outcome::NotSelected),
+        Goal::Dead => Some(failed("the pod is deleted or has ended", false)),
+    };
+    if let Some(outcome) = outcome {
+        if outcome == Outcome::Enrolled {
+            entry.sandbox.starting = false;
+        } else {
+            let checks = entry.checks.drain(..);
+            out.extend(checks.map(|request| Command::Answer { request, outcome: outcome.clone() }));
+        }
+        let adds = entry.adds.drain(..);
+        out.extend(adds.map(|add| Command::Answer { request: add.request, outcome: outcome.clone() }));
+        return;
+    }
+    let why = format!("pod {} is not enrolled: {}", entry.pod.full_name(), reason(entry));
+    if !entry.inspect {
+        let checks = entry.checks.drain(..);
+        out.extend(checks.map(|request| Command::Answer { request, outcome: failed(&why, true) }));
+    }
+    let late = entry.adds.extract_if(.., |add| now >= add.deadline);
+    out.extend(late.map(|add| Command::Answer { request: add.request, outcome: failed(&why, true) }));
+}
+
+pub(super) fn fail_adds(entry: &mut Entry, why: &str, out: &mut Vec<Command>) {
+    let message = format!("pod {} is not enrolled: {why}", entry.pod.full_name());
+    let adds = entry.adds.drain(..);
+    out.extend(adds.map(|add| Command::Answer { request: add.request, outcome: failed(&message, true) }));
+}
+
+pub(super) fn answer_checks(
+    entry: &mut Entry,
+    result: &Result<Option<String>, String>,
+    out: &mut Vec<Command>,
+) {
+    let name = entry.pod.full_name();
+    let outcome = match result {
+        Ok(None) => Outcome::Enrolled,
+        Ok(Some(drift)) => {
+            failed(&format!("pod {name}: its rules had changed and are being repaired: {drift}"), true)
+        }
+        Err(why) => failed(&format!("pod {name}: its rules cannot be inspected: {why}"), true),
+    };
+    let checks = entry.checks.drain(..);
+    out.extend(checks.map(|request| Command::Answer { request, outcome: outcome.clone() }));
+}
+
+fn reason(entry: &Entry) -> &str {
+    if entry.last_failure.is_empty() { "it takes too long" } else { &entry.last_failure }
+}
+
+fn failed(message: &str, retry: bool) -> Outcome {
+    Outcome::Failed { message: message.to_owned(), retry }
+}
+
+const TAKEN_DOWN: &str = "the sandbox was taken down";

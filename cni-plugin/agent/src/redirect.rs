@@ -1,0 +1,93 @@
+//! The rules of one pod: the seam to the kernel, and the errors of it in one piece.
+
+use std::error::Error;
+use std::os::fd::AsFd;
+
+use cni_plugin_redirect::{Iptables, Plan, RedirectError, Settings, apply, plan};
+
+use crate::eligible;
+use crate::model::Pod;
+use crate::netns::Netns;
+
+/// Puts a pod's rules into its namespace, takes them out, compares them. All methods block.
+pub trait Redirect: Send + Sync + 'static {
+    /// Brings the rules to what the pod wants, from whatever is there.
+    ///
+    /// # Errors
+    /// They could not be put in place, or not all of them.
+    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError>;
+
+    /// Takes everything of ours out.
+    ///
+    /// # Errors
+    /// Something may have been left behind.
+    fn remove(&self, netns: &Netns) -> Result<(), PodRulesError>;
+
+    /// What differs from what the pod wants, if anything.
+    ///
+    /// # Errors
+    /// It could not be told.
+    fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError>;
+}
+
+/// Why a pod's rules are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum PodRulesError {
+    #[error("put the pod's redirection rules in place")]
+    Apply(#[source] RedirectError),
+    #[error("take the pod's redirection rules away: {}", list(.0))]
+    Remove(Vec<RedirectError>),
+    #[error("inspect the pod's redirection rules")]
+    Inspect(#[source] RedirectError),
+}
+
+/// The kernel's own.
+#[derive(Debug)]
+pub struct Kernel {
+    pub iptables: Iptables,
+    pub settings: Settings,
+}
+
+impl Kernel {
+    fn plan(&self, pod: &Pod) -> Plan {
+        let (overrides, bad) = eligible::overrides(pod);
+        for bad in bad {
+            let (annotation, value) = (bad.annotation, bad.value);
+            tracing::warn!(pod = %pod.full_name(), annotation, value, "an annotation's value is not understood and is ignored");
+        }
+        plan(&self.settings, &overrides)
+    }
+}
+
+impl Redirect for Kernel {
+    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError> {
+        apply::apply(&self.iptables, netns.as_fd(), &self.plan(pod)).map_err(PodRulesError::Apply)
+    }
+
+    fn remove(&self, netns: &Netns) -> Result<(), PodRulesError> {
+        apply::remove(&self.iptables, netns.as_fd()).map_err(PodRulesError::Remove)
+    }
+
+    fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError> {
+        let drift =
+            apply::inspect(&self.iptables, netns.as_fd(), &self.plan(pod)).map_err(PodRulesError::Inspect)?;
+        Ok((!drift.is_none()).then(|| drift.to_string()))
+    }
+}
+
+/// An error with all its causes, for a log line or a pod's events.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+fn list(errors: &[RedirectError]) -> String {
+    errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
+}
