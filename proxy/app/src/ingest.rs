@@ -11,6 +11,9 @@ use crate::live::Live;
 use crate::metrics::{Metrics, TerminationLabel, UrlLabel};
 use crate::ready::{self, Ready};
 
+#[cfg(test)]
+mod tests;
+
 /// Where pushes go.
 pub(crate) struct Ingest {
     pub(crate) live: Arc<Live>,
