@@ -85,15 +85,16 @@ impl Tunnel {
     ///
     /// # Errors
     /// When a socket or the tunnel's connection fails in another way than by a reset.
-    pub async fn relay<C>(
+    pub fn relay<C>(
         self,
         app: TcpStream,
         meter: &Meter,
         cut: impl Future<Output = C>,
         limits: &RelayLimits,
-    ) -> Result<Ended<C>, RelayError> {
-        let Self { send, recv, baggage: _, lease: _lease } = self;
-        relay::relay_tunnel(relay::Stream { send, recv }, app, (Side::Downstream, meter), cut, limits).await
+    ) -> impl Future<Output = Result<Ended<C>, RelayError>> {
+        let Self { send, recv, baggage: _, lease } = self;
+        let stream = relay::Stream { send, recv, _lease: Some(lease) };
+        relay::relay_tunnel(stream, app, (Side::Downstream, meter), cut, limits)
     }
 }
 

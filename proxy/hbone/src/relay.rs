@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::meter::{Meter, Toward};
 use crate::piece::Piece;
+use crate::pool::Lease;
 use crate::settings::RelayLimits;
 use patience::{Patience, Waiting};
 
@@ -93,14 +94,14 @@ impl RelayError {
 ///
 /// # Errors
 /// When a socket fails in another way than by a reset.
-pub async fn relay_tcp<C>(
+pub fn relay_tcp<C>(
     down: TcpStream,
     up: TcpStream,
     meter: &Meter,
     cut: impl Future<Output = C>,
     limits: &RelayLimits,
-) -> Result<Ended<C>, RelayError> {
-    drive(tcp::TcpPair::new(down, up, meter), cut, limits).await
+) -> impl Future<Output = Result<Ended<C>, RelayError>> {
+    drive(tcp::TcpPair::new(down, up, meter), cut, limits)
 }
 
 /// A tunnel stream, open in both directions.
@@ -108,17 +109,19 @@ pub async fn relay_tcp<C>(
 pub(crate) struct Stream {
     pub(crate) send: SendStream<Piece>,
     pub(crate) recv: RecvStream,
+    /// The stream's place in a pool, given back when the stream is over.
+    pub(crate) _lease: Option<Lease>,
 }
 
 /// Carries bytes between an application, which is `side`, and a tunnel stream, which is the other.
-pub(crate) async fn relay_tunnel<C>(
+pub(crate) fn relay_tunnel<C>(
     stream: Stream,
     app: TcpStream,
     (side, meter): (Side, &Meter),
     cut: impl Future<Output = C>,
     limits: &RelayLimits,
-) -> Result<Ended<C>, RelayError> {
-    drive(tunnel::TunnelPair::new(stream, app, side, meter), cut, limits).await
+) -> impl Future<Output = Result<Ended<C>, RelayError>> {
+    drive(tunnel::TunnelPair::new(stream, app, side, meter), cut, limits)
 }
 
 /// Two sides with bytes between them. Dropped before its end, it resets both.
@@ -136,30 +139,33 @@ trait Pair {
     fn give_up<C>(&mut self) -> Result<Ended<C>, RelayError>;
 }
 
-async fn drive<P: Pair, C>(
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, and connections are many")]
+fn drive<P: Pair, C>(
     mut pair: P,
     cut: impl Future<Output = C>,
     limits: &RelayLimits,
-) -> Result<Ended<C>, RelayError> {
-    let mut cut = pin!(cut);
-    let mut patience = Patience::default();
-    poll_fn(|cx| {
-        if let Poll::Ready(cause) = cut.as_mut().poll(cx) {
-            return Poll::Ready(Ok(Ended::Cut(cause)));
-        }
-        if let Poll::Ready(ended) = pair.poll_copy(cx) {
-            return Poll::Ready(ended);
-        }
-        let waiting = pair.waiting();
-        if patience.poll_over(cx, waiting, limits, pair.moved()).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(match waiting {
-            Waiting::Flush => pair.give_up(),
-            Waiting::HalfClosed | Waiting::Unbounded => Ok(Ended::HalfCloseTimeout),
+) -> impl Future<Output = Result<Ended<C>, RelayError>> {
+    async move {
+        let mut cut = pin!(cut);
+        let mut patience = Patience::default();
+        poll_fn(|cx| {
+            if let Poll::Ready(cause) = cut.as_mut().poll(cx) {
+                return Poll::Ready(Ok(Ended::Cut(cause)));
+            }
+            if let Poll::Ready(ended) = pair.poll_copy(cx) {
+                return Poll::Ready(ended);
+            }
+            let waiting = pair.waiting();
+            if patience.poll_over(cx, waiting, limits, pair.moved()).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(match waiting {
+                Waiting::Flush => pair.give_up(),
+                Waiting::HalfClosed | Waiting::Unbounded => Ok(Ended::HalfCloseTimeout),
+            })
         })
-    })
-    .await
+        .await
+    }
 }
 
 impl Side {

@@ -245,7 +245,7 @@ impl Incoming {
         let send: SendStream<Piece> =
             self.answer.respond.send_response(response, false).map_err(TunnelError::withdrawn)?;
         self.answer.given = true;
-        Ok(ServerTunnel { stream: relay::Stream { send, recv: self.recv } })
+        Ok(ServerTunnel { stream: relay::Stream { send, recv: self.recv, _lease: None } })
     }
 }
 
@@ -266,14 +266,14 @@ impl ServerTunnel {
     ///
     /// # Errors
     /// When a socket or the tunnel's connection fails in another way than by a reset.
-    pub async fn relay<C>(
+    pub fn relay<C>(
         self,
         app: TcpStream,
         meter: &Meter,
         cut: impl Future<Output = C>,
         limits: &RelayLimits,
-    ) -> Result<Ended<C>, RelayError> {
-        relay::relay_tunnel(self.stream, app, (Side::Upstream, meter), cut, limits).await
+    ) -> impl Future<Output = Result<Ended<C>, RelayError>> {
+        relay::relay_tunnel(self.stream, app, (Side::Upstream, meter), cut, limits)
     }
 }
 

@@ -191,14 +191,19 @@ async fn an_observer_hears_of_bytes_while_they_flow() {
 }
 
 #[tokio::test]
-async fn a_relay_is_a_small_future() {
+async fn futures_are_small() {
     let mut mesh = Mesh::usual().await;
     let tunnel = mesh.open().await.unwrap();
-    let (_near, app) = sockets().await;
-    let (meter, limits) = (Meter::new(), RelayLimits::default());
+    let ((_near, app), (down, up)) = (sockets().await, sockets().await);
+    let (meter, limits, settings) = (Meter::new(), RelayLimits::default(), Settings::default());
     let relay = tunnel.relay(app, &meter, pending::<()>(), &limits);
-    assert!(size_of_val(&relay) <= 1_536, "{}", size_of_val(&relay));
-    drop(relay);
+    let plain = relay_tcp(down, up, &meter, pending::<()>(), &limits);
+    let (key, head) = (key("uid"), head());
+    let open = mesh.pool.open(&key, || mesh.dial(), &head);
+    let serve = serve(duplex(1).0, &settings, pending(), |_: Incoming| pending());
+    let sizes = [size_of_val(&relay), size_of_val(&plain), size_of_val(&open), size_of_val(&serve)];
+    assert!(sizes.iter().zip([768, 768, 1_536, 4_096]).all(|(size, most)| *size <= most), "{sizes:?}");
+    drop((relay, open));
     drop(mesh.served().await);
 }
 

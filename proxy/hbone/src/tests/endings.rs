@@ -105,6 +105,14 @@ async fn an_abandoned_relay_resets_both_sides() {
 }
 
 #[tokio::test]
+async fn a_relay_abandoned_before_it_began_resets_both_sides() {
+    let ((mut near, down), (up, mut far)) = (sockets().await, sockets().await);
+    drop(relay_tcp(down, up, &Meter::new(), pending::<()>(), &RelayLimits::default()));
+    assert_eq!(hear_rst(&mut near).await, b"");
+    assert_eq!(hear_rst(&mut far).await, b"");
+}
+
+#[tokio::test]
 async fn a_half_closed_tunnel_that_stands_still_is_cut() {
     let mut mesh = Mesh::new(Settings::default(), impatient()).await;
     let mut talk = mesh.talk().await;

@@ -225,7 +225,9 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 fn bytes(size: usize) -> Vec<u8> {
-    (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect()
+    let mut bytes = (0..251).collect::<Vec<u8>>().repeat(size / 251 + 1);
+    bytes.truncate(size);
+    bytes
 }
 
 #[track_caller]

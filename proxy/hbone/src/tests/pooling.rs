@@ -1,8 +1,10 @@
 //! Who shares a connection, a dial, an error.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::raw::{self, GOAWAY, HEADERS, PREFACE, RST_STREAM, RawServer, SETTINGS, frame, read_until};
@@ -239,6 +241,54 @@ async fn a_request_is_made_no_more_than_twice() {
     }
     let error = pool.open(&key("uid"), raw::each(ours), &head()).await.unwrap_err();
     assert!(matches!(error, TunnelError::Lost { unprocessed: true, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_died_unnoticed_costs_nobody_a_tunnel() {
+    let pool = Pool::new(Settings::default());
+    let ((ours, theirs), (ours_again, theirs_again)) = (duplex(64 << 10), duplex(64 << 10));
+    let dial = raw::each(vec![ours, ours_again]);
+    let dying = RawServer::start(theirs);
+    let _next = RawServer::start(theirs_again);
+    drop(pool.open(&key("uid"), &dial, &head()).await.unwrap());
+    dying.vanish();
+    pool.open(&key("uid"), &dial, &head()).await.unwrap();
+    assert_eq!(pool.connections(), 1);
+}
+
+/// A connection on which TLS finds a refusal of our certificate, once the handshake is over.
+struct Rejected;
+
+impl AsyncRead for Rejected {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "received fatal alert: CertificateUnknown",
+        )))
+    }
+}
+
+impl AsyncWrite for Rejected {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_rejects_our_certificate_late_is_a_failure_of_tls() {
+    let pool = Pool::new(Settings::default());
+    let dial = || async { Ok::<_, NoRoute>((Rejected, identity("server"))) };
+    let error = pool.open(&key("uid"), dial, &head()).await.unwrap_err();
+    assert!(matches!(error, TunnelError::Handshake { .. }), "{error:?}");
+    assert_eq!(error.reason(), Reason::TlsFailed);
 }
 
 #[tokio::test]
