@@ -34,7 +34,10 @@ where
                 // Nothing to accept with: wait for connections to end instead of spinning.
                 rest = (rest * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
                 tracing::warn!("cannot accept, next attempt in {rest:?}: {error}");
-                tokio::time::sleep(rest).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(rest) => {}
+                }
             }
             // The connection failed before we saw it; the listener is fine.
             Err(error) => tracing::debug!("accept: {error}"),

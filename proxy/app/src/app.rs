@@ -167,6 +167,13 @@ fn node(config: &Config, metrics: Metrics) -> Arc<Node> {
             frame_size: tunnel.frame_size,
             pool_max_streams: tunnel.pool_max_streams,
             pool_idle: tunnel.pool_idle,
+            max_streams: tunnel.max_streams,
+            limits: proxy_hbone::Limits {
+                handshake: tunnel.settings_timeout,
+                response: tunnel.response_timeout,
+                resets: tunnel.max_resets,
+                ..proxy_hbone::Limits::default()
+            },
             ..Settings::default()
         },
         relay: RelayLimits { half_closed: tunnel.half_close_timeout, ..RelayLimits::default() },

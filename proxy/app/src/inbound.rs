@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proxy_core::Str;
 use proxy_core::decide::{self, Connection, InboundRequest};
@@ -80,7 +79,7 @@ async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) {
     let serving = proxy_hbone::serve(stream, &pod.node.settings, pod.closing.clone().cancelled_owned(), each);
     let ended = tokio::select! {
         ended = serving => ended,
-        () = finally_cut(&pod) => return,
+        () = pod.finally_cut() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
@@ -181,10 +180,4 @@ fn source(arrival: &Arrival, network: Option<&[u8]>, told: Option<Baggage>) -> P
         return Party::Workload(Arc::clone(workload));
     }
     told.map_or(Party::Unknown, |told| Party::Told(Box::new(told)))
-}
-
-/// After a cut every stream records its own ending; the connection gets a moment for it.
-async fn finally_cut(pod: &Pod) {
-    pod.cut.cancelled().await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use proxy_core::Str;
@@ -54,6 +55,8 @@ pub(crate) struct Pod {
     /// What is still open ends now.
     pub(crate) cut: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// The accept loops, each with its port.
+    listeners: TaskTracker,
     pub(crate) open: Open,
 }
 
@@ -109,6 +112,7 @@ impl Pod {
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            listeners: TaskTracker::new(),
             open: Open::default(),
         });
         pod.serve(tunnels, |pod, transparent, stream, peer| inbound::serve(pod, stream, peer, transparent));
@@ -124,21 +128,53 @@ impl Pod {
     {
         let Listener { socket, transparent } = listener;
         let pod = Arc::clone(self);
-        let connection = move |stream, peer| serve(Arc::clone(&pod), transparent, stream, peer);
-        // The loop itself is not tracked: it ends with `closing`, and what it accepted is what one waits for.
-        tokio::spawn(accept(socket, self.closing.clone(), self.tasks.clone(), connection));
+        let connection = move |stream, peer| {
+            let serving = serve(Arc::clone(&pod), transparent, stream, peer);
+            let pod = Arc::clone(&pod);
+            async move {
+                tokio::select! {
+                    biased;
+                    () = serving => {}
+                    // Whatever it still waits for, its record is written and its sockets are reset as it is dropped.
+                    () = pod.finally_cut() => {}
+                }
+            }
+        };
+        // Not among `tasks`: it ends with `closing`, and what it accepted is what a drain waits for.
+        self.listeners.spawn(accept(socket, self.closing.clone(), self.tasks.clone(), connection));
     }
 
     /// No new connections; the open ones go on.
     pub(crate) fn drain(&self) {
         self.closing.cancel();
+        self.listeners.close();
         self.tasks.close();
+    }
+
+    /// Waits until the ports are free, which they soon are after [`Pod::drain`].
+    pub(crate) async fn unbound(&self) {
+        self.listeners.wait().await;
+    }
+
+    /// Waits until every connection has ended and is recorded; for ever unless the pod drains.
+    pub(crate) async fn finished(&self) {
+        self.unbound().await;
+        self.tasks.wait().await;
     }
 
     /// Ends what is open, and waits until every ending is recorded.
     pub(crate) async fn stop(&self) {
         self.drain();
         self.cut.cancel();
-        self.tasks.wait().await;
+        self.finished().await;
+    }
+
+    /// Resolves a moment after the cut: until then connections end by themselves, and tell their ends more exactly.
+    pub(crate) async fn finally_cut(&self) {
+        self.cut.cancelled().await;
+        tokio::time::sleep(LAST_MOMENT).await;
     }
 }
+
+/// How long a connection that is cut may take to end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);

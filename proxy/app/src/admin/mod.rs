@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use proxy_core::model::{Health, Service};
+use proxy_core::world::{Endpoint, World};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +94,7 @@ impl Admin {
             self.workloads.list().iter().map(|(uid, entry)| (uid.to_string(), dump::pod(entry))).collect();
         json!({
             "workloads": workloads.into_iter().map(|w| dump::workload(w)).collect::<Vec<_>>(),
-            "services": services.into_iter().map(|s| dump::service(s, world.endpoints(&s.key))).collect::<Vec<_>>(),
+            "services": services.into_iter().map(|s| dump::service(s, usable(&world, s))).collect::<Vec<_>>(),
             "policies": policies.into_iter().map(|p| dump::policy(p)).collect::<Vec<_>>(),
             "stagedServices": world.staged_services().map(|key| json!({"hostname": key.to_string()})).collect::<Vec<_>>(),
             "staticConfig": {"workloads": [], "policies": [], "services": []},
@@ -102,6 +104,12 @@ impl Admin {
             "workloadState": state,
         })
     }
+}
+
+/// The endpoints that traffic may be sent to.
+fn usable<'w>(world: &'w World, service: &'w Service) -> impl Iterator<Item = &'w Endpoint> {
+    let all = service.takes_unhealthy();
+    world.endpoints(&service.key).filter(move |endpoint| all || endpoint.workload.health == Health::Healthy)
 }
 
 /// `%2C` and the like, as HTTP clients write the comma of a list; a malformed escape stays as it is.

@@ -132,6 +132,14 @@ pub struct TunnelConfig {
     pub half_close_timeout: Duration,
     /// Handshakes at once, per pod, before a peer is known.
     pub max_handshakes: usize,
+    /// From the end of the TLS handshake to the peer's first SETTINGS.
+    pub settings_timeout: Duration,
+    /// From sending CONNECT to its response.
+    pub response_timeout: Duration,
+    /// Streams that a peer may have open at once on one connection.
+    pub max_streams: u32,
+    /// Streams that a peer may open and reset, unanswered, in half a minute.
+    pub max_resets: u32,
 }
 
 /// How pods are learnt.

@@ -47,6 +47,10 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
         handshake_timeout: reader.duration("ADIT_TLS_HANDSHAKE_TIMEOUT").unwrap_or(Duration::from_secs(10)),
         half_close_timeout: reader.duration("ADIT_HALF_CLOSE_TIMEOUT").unwrap_or(Duration::from_secs(300)),
         max_handshakes: reader.number("ADIT_MAX_HANDSHAKES_PER_POD").unwrap_or(1_024),
+        settings_timeout: reader.duration("ADIT_SETTINGS_TIMEOUT").unwrap_or(Duration::from_secs(5)),
+        response_timeout: reader.duration("ADIT_CONNECT_RESPONSE_TIMEOUT").unwrap_or(Duration::from_secs(15)),
+        max_streams: reader.number("ADIT_MAX_STREAMS_PER_PEER").unwrap_or(200),
+        max_resets: reader.number("ADIT_MAX_RESETS_PER_PEER").unwrap_or(1_000),
     }
 }
 
