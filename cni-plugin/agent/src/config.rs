@@ -72,6 +72,9 @@ pub struct Raw {
     /// How long a plugin call waits for its pod to become known [default: 3s]
     #[arg(long, env = "POD_WAIT", value_name = "DURATION")]
     pub pod_wait: Option<String>,
+    /// How long a plugin call may take in all; plugins wait for five seconds [default: 4500ms]
+    #[arg(long, env = "PLUGIN_DEADLINE", value_name = "DURATION")]
+    pub plugin_deadline: Option<String>,
 }
 
 /// The settings as meant.
@@ -107,7 +110,7 @@ pub struct Timing {
     pub withdraw_grace: Duration,
     /// How long a plugin call waits for its pod to appear in the source.
     pub pod_wait: Duration,
-    /// How long a plugin call waits for its pod to be enrolled.
+    /// From a plugin call to its answer, the wait for its pod included.
     pub plugin_deadline: Duration,
 }
 
@@ -176,11 +179,12 @@ fn timing(errors: &mut Errors, raw: &Raw) -> Timing {
     let measure =
         errors.span(raw.measure_interval.clone(), ("measure-interval", "MEASURE_INTERVAL"), MEASURE);
     let grace = ("withdraw-grace", "WITHDRAW_GRACE");
+    let deadline = ("plugin-deadline", "PLUGIN_DEADLINE");
     Timing {
         measure: Some(measure).filter(|every| !every.is_zero()),
         withdraw_grace: errors.span(raw.withdraw_grace.clone(), grace, WITHDRAW_GRACE),
         pod_wait: errors.span(raw.pod_wait.clone(), ("pod-wait", "POD_WAIT"), POD_WAIT),
-        plugin_deadline: PLUGIN_DEADLINE,
+        plugin_deadline: errors.span(raw.plugin_deadline.clone(), deadline, PLUGIN_DEADLINE),
     }
 }
 
@@ -282,8 +286,8 @@ const RUN_DIR: Key = ("run-dir", "CNI_AGENT_RUN_DIR");
 const MEASURE: Duration = Duration::from_secs(30);
 const WITHDRAW_GRACE: Duration = Duration::from_secs(1);
 const POD_WAIT: Duration = Duration::from_secs(3);
-/// Below the time that the plugin waits for an answer.
-const PLUGIN_DEADLINE: Duration = Duration::from_secs(15);
+/// Below the time that the plugin waits: an answer says more than silence.
+const PLUGIN_DEADLINE: Duration = Duration::from_millis(4500);
 
 #[cfg(test)]
 mod tests;

@@ -241,7 +241,8 @@ impl Enrollment {
             }
             Event::Add { request, sandbox, uid, netns } => {
                 let deadline = now.after(self.timing.pod_wait);
-                self.parked.push(Parked { request, sandbox, uid, netns, deadline });
+                let answer_by = now.after(self.timing.plugin_deadline);
+                self.parked.push(Parked { request, sandbox, uid, netns, deadline, answer_by });
                 Touched::none()
             }
             Event::Delete { sandbox } => self.sandbox_deleted(&sandbox, out),

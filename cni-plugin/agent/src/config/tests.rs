@@ -40,6 +40,7 @@ fn everything_given_is_taken() {
         measure_interval: text("0s"),
         withdraw_grace: text("250ms"),
         pod_wait: text("2m"),
+        plugin_deadline: text("20s"),
         ..given()
     })
     .unwrap();
@@ -51,6 +52,7 @@ fn everything_given_is_taken() {
     assert_eq!(config.health, Some("127.0.0.1:8000".parse().unwrap()));
     assert_eq!(config.timing.measure, None);
     assert_eq!(config.timing.withdraw_grace, Duration::from_millis(250));
+    assert_eq!(config.timing.plugin_deadline, Duration::from_secs(20));
     assert_eq!(config.timing.pod_wait, Duration::from_secs(120));
     assert_eq!(config.places.netns_dir, Some("/netns".into()));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::PodUid;
 
-use super::entry::{Entry, Goal, Waiting};
+use super::entry::{Entry, Goal, Step, Waiting};
 use super::{Command, Enrollment, Moment, RequestId, SandboxName, Touched};
 use crate::eligible::{self, Verdict, Why};
 use crate::model::Labels;
@@ -19,7 +19,10 @@ pub(super) struct Parked {
     pub(super) sandbox: SandboxName,
     pub(super) uid: Option<PodUid>,
     pub(super) netns: Arc<Netns>,
+    /// Until then its pod may become known.
     pub(super) deadline: Moment,
+    /// Until then it must be answered.
+    pub(super) answer_by: Moment,
 }
 
 impl Enrollment {
@@ -50,7 +53,6 @@ impl Enrollment {
         now: Moment,
         out: &mut Vec<Command>,
     ) -> Option<(RequestId, Outcome)> {
-        let deadline = now.after(self.timing.plugin_deadline);
         let verdict = self.pods.get(uid).map(|entry| self.verdict(&entry.pod));
         let entry = self.pods.get_mut(uid)?;
         match verdict {
@@ -65,7 +67,7 @@ impl Enrollment {
             fail_adds(entry, "another sandbox of the pod is being started", out);
         }
         entry.adopt(parked.netns, parked.sandbox.container);
-        entry.adds.push(Waiting { request: parked.request, deadline });
+        entry.adds.push(Waiting { request: parked.request, deadline: parked.answer_by });
         self.advance(uid, now, out);
         None
     }
@@ -220,8 +222,19 @@ pub(super) fn answer_checks(
     out.extend(checks.map(|request| Command::Answer { request, outcome: outcome.clone() }));
 }
 
+/// Why the pod is not enrolled yet.
 fn reason(entry: &Entry) -> &str {
-    if entry.last_failure.is_empty() { "it takes too long" } else { &entry.last_failure }
+    if !entry.last_failure.is_empty() {
+        return &entry.last_failure;
+    }
+    match entry.busy {
+        Some(Step::Redirect(_)) => "its redirection rules are not in place yet",
+        Some(Step::Announce(_)) => "no proxy has confirmed yet that it serves the pod",
+        Some(Step::Record(_)) => "its status is not written yet",
+        Some(Step::Find | Step::Unredirect | Step::Retract | Step::Inspect(_)) | None => {
+            "the node agent is not done with it yet"
+        }
+    }
 }
 
 fn failed(message: &str, retry: bool) -> Outcome {

@@ -23,7 +23,7 @@ impl Rig {
             measure: Some(Duration::from_secs(30)),
             withdraw_grace: Duration::from_secs(1),
             pod_wait: Duration::from_secs(3),
-            plugin_deadline: Duration::from_secs(15),
+            plugin_deadline: Duration::from_millis(4500),
         };
         Self { machine: Enrollment::new(policy, timing), now: Moment::default() }
     }
@@ -509,7 +509,18 @@ fn a_start_waits_for_a_proxy_as_long_as_it_may() {
     rig.done("a", Ended::Redirected(Ok(())));
     assert_eq!(rig.done("a", Ended::Announced(Err("no proxy".to_owned()))), ["record a pending"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.later(15), ["announce u-a", "answer 1 retry: pod mesh/a is not enrolled: no proxy"]);
+    assert_eq!(rig.later(5), ["announce u-a", "answer 1 retry: pod mesh/a is not enrolled: no proxy"]);
+}
+
+#[test]
+fn a_start_that_waited_for_its_pod_has_less_time_for_the_rest() {
+    let mut rig = Rig::new();
+    rig.add(1, "a", "c1", &Arc::new(stand_in()));
+    assert_eq!(rig.later(2), [""; 0]);
+    rig.seen(&without_address("a"));
+    rig.done("a", Ended::Redirected(Ok(())));
+    let why = "no proxy has confirmed yet that it serves the pod";
+    assert_eq!(rig.later(3), [format!("answer 1 retry: pod mesh/a is not enrolled: {why}")]);
 }
 
 #[test]
@@ -637,7 +648,10 @@ fn a_check_is_answered_by_looking() {
             "redirect a"
         ]
     );
-    assert_eq!(rig.on(check(4)), ["answer 4 retry: pod mesh/a is not enrolled yet: it takes too long"]);
+    assert_eq!(
+        rig.on(check(4)),
+        ["answer 4 retry: pod mesh/a is not enrolled yet: its redirection rules are not in place yet"]
+    );
     rig.seen(&opted_out("a"));
     assert_eq!(rig.on(check(5)), ["answer 5 NotSelected"]);
 }
@@ -647,7 +661,10 @@ fn a_check_is_answered_also_when_the_sandbox_goes_meanwhile() {
     let (mut rig, _netns) = Rig::started(&without_address("a"), "c1");
     rig.on(Event::Check { request: RequestId(2), sandbox: sandbox("a", "c1"), uid: None });
     let answers = rig.on(Event::Delete { sandbox: sandbox("a", "c1") });
-    assert_eq!(answers, ["answer 2 retry: pod mesh/a is not enrolled: it takes too long"]);
+    assert_eq!(
+        answers,
+        ["answer 2 retry: pod mesh/a is not enrolled: the node agent is not done with it yet"]
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) enum Object {
     Namespace(Namespace),
 }
 
-/// Why a file cannot be used. The cause names line and field.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     #[error("read {file}")]
@@ -23,17 +23,21 @@ pub enum DocumentError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{file}: document {document} is no Kubernetes object")]
+    #[error("{file}:{line}: no Kubernetes object begins or goes on with `{text}`")]
     NoObject {
         file: PathBuf,
-        document: usize,
+        line: u64,
+        /// What the line says.
+        text: String,
         #[source]
         source: Box<serde_saphyr::Error>,
     },
-    #[error("{file}: document {document} is no valid {kind}")]
+    #[error("{file}:{line}: `{text}` does not fit a {kind}")]
     Malformed {
         file: PathBuf,
-        document: usize,
+        line: u64,
+        /// What the line says, the field's name with it.
+        text: String,
         kind: &'static str,
         #[source]
         source: Box<serde_saphyr::Error>,
@@ -74,9 +78,9 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Object>, DocumentErro
 
 impl Reader<'_> {
     fn object(&self) -> Result<Option<Object>, DocumentError> {
-        let head: Option<Head> = serde_saphyr::from_str(self.yaml).map_err(|source| {
-            let (file, document) = (self.file.to_owned(), self.document);
-            DocumentError::NoObject { file, document, source: Box::new(source) }
+        let head: Option<Head> = self.decode().map_err(|source| {
+            let (file, (line, text)) = (self.file.to_owned(), self.place(&source));
+            DocumentError::NoObject { file, line, text, source }
         })?;
         let Some(head) = head else { return Ok(None) };
         match (head.api_version.as_str(), head.kind.as_str()) {
@@ -99,10 +103,23 @@ impl Reader<'_> {
     }
 
     fn typed<T: DeserializeOwned>(&self, kind: &'static str) -> Result<T, DocumentError> {
-        serde_saphyr::from_str(self.yaml).map_err(|source| {
-            let (file, document) = (self.file.to_owned(), self.document);
-            DocumentError::Malformed { file, document, kind, source: Box::new(source) }
+        self.decode().map_err(|source| {
+            let (file, (line, text)) = (self.file.to_owned(), self.place(&source));
+            DocumentError::Malformed { file, line, text, kind, source }
         })
+    }
+
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, Box<serde_saphyr::Error>> {
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(self.yaml, options).map_err(Box::new)
+    }
+
+    /// The line that an error is about, and what it says.
+    fn place(&self, error: &serde_saphyr::Error) -> (u64, String) {
+        let line = error.location().map_or(1, |location| location.line());
+        let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
+        let text = self.yaml.lines().nth(index).unwrap_or_default();
+        (line, text.trim().to_owned())
     }
 
     fn present(&self, kind: &'static str, field: &'static str, value: &str) -> Result<(), DocumentError> {
