@@ -1,20 +1,23 @@
-//! Follows a directory of Kubernetes YAML: whole files, the last good version of each, polled.
+//! Follows a directory of Kubernetes YAML and the status directories of node agents, polled.
 
+mod files;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use files::{Files, Format};
 
 use crate::control::Control;
-use crate::objects::{Object, ObjectError, Objects, Parsed, parse};
+use crate::objects::{Object, ObjectError, Objects, parse};
+use crate::status::{Status, StatusError, overlay};
 
 /// How often [`follow`] looks, unless told otherwise.
 pub const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why a file, or the directory, was not read. What was read of it before still counts.
+/// Why a file, or a directory, was not read. What was read of it before still counts.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     #[error("list {}", path.display())]
@@ -31,6 +34,8 @@ pub enum FollowError {
     },
     #[error(transparent)]
     Object(#[from] ObjectError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
 }
 
 /// What one look found.
@@ -45,74 +50,38 @@ pub struct Scan {
 /// A directory as last read: `*.yaml` and `*.yml` in it and in its own folders, hidden ones left out.
 #[derive(Debug)]
 pub struct Folder {
-    root: PathBuf,
-    files: BTreeMap<PathBuf, File>,
-    /// A directory that could not be listed is said once.
-    unlistable: Option<PathBuf>,
-}
-
-#[derive(Debug)]
-struct File {
-    stamp: Option<Stamp>,
-    /// The last good version.
-    objects: Vec<Object>,
-}
-
-/// What tells one version of a file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    changed: (i64, i64),
-    inode: u64,
-    length: u64,
+    yaml: Files<Yaml>,
+    /// In the order given; a later one has the last word.
+    statuses: Vec<Files<Json>>,
 }
 
 impl Folder {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), files: BTreeMap::new(), unlistable: None }
+        Self { yaml: Files::new(root), statuses: Vec::new() }
     }
 
-    /// Looks once. A file that cannot be read keeps its last good version; one that is gone takes its objects along.
+    /// Follows also the status files (`*.json`, see [`crate::status`]) of these directories and lays them over the
+    /// pods. Of two statuses for one pod, the one in the later directory counts.
+    #[must_use]
+    pub fn with_statuses<P: Into<PathBuf>>(mut self, dirs: impl IntoIterator<Item = P>) -> Self {
+        self.statuses.extend(dirs.into_iter().map(Files::new));
+        self
+    }
+
+    /// Looks once. A file that cannot be read keeps its last good version; one that is gone takes its objects, or its
+    /// status, along.
     pub fn scan(&mut self) -> Scan {
         let mut scan = Scan::default();
-        let paths = match yaml_files(&self.root) {
-            Ok(paths) => paths,
-            Err((path, source)) => {
-                if self.unlistable.as_ref() != Some(&path) {
-                    self.unlistable = Some(path.clone());
-                    scan.problems.push(FollowError::List { path, source });
-                }
-                return scan;
-            }
-        };
-        self.unlistable = None;
-        let before = self.files.len();
-        self.files.retain(|path, _| paths.contains_key(path));
-        scan.changed = self.files.len() != before;
-        for (path, stamp) in paths {
-            let file = self.files.entry(path.clone()).or_insert(File { stamp: None, objects: Vec::new() });
-            if file.stamp == Some(stamp) {
-                continue;
-            }
-            file.stamp = Some(stamp);
-            match read(&path) {
-                Ok(parsed) => {
-                    scan.changed |= parsed.objects != file.objects;
-                    file.objects = parsed.objects;
-                    for other in parsed.ignored {
-                        tracing::debug!(file = %path.display(), object = other, "not for a mesh");
-                    }
-                }
-                Err(problem) => scan.problems.push(problem),
-            }
-        }
+        self.yaml.scan(&mut scan);
+        self.statuses.iter_mut().for_each(|files| files.scan(&mut scan));
         scan
     }
 
     /// Every object of every file; where two files have the same object, the one later by path counts.
     pub fn objects(&self) -> Objects {
         let mut objects = Objects::default();
-        self.files.values().flat_map(|file| &file.objects).for_each(|object| objects.upsert(object.clone()));
+        self.yaml.contents().flatten().for_each(|object| objects.upsert(object.clone()));
+        overlay(&mut objects, self.statuses.iter().flat_map(Files::contents));
         objects
     }
 }
@@ -148,50 +117,34 @@ pub fn cause(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn read(path: &Path) -> Result<Parsed, FollowError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| FollowError::Read { path: path.to_owned(), source })?;
-    Ok(parse(&path.display().to_string(), &text)?)
-}
+/// Objects as Kubernetes would hold them.
+#[derive(Debug)]
+enum Yaml {}
 
-type Listing = BTreeMap<PathBuf, Stamp>;
+impl Format for Yaml {
+    type Content = Vec<Object>;
+    const EXTENSIONS: &'static [&'static str] = &["yaml", "yml"];
+    const FOLDERS: bool = true;
 
-fn yaml_files(root: &Path) -> Result<Listing, (PathBuf, io::Error)> {
-    let mut found = Listing::new();
-    for folder in list(root, &mut found)? {
-        list(&folder, &mut found)?;
-    }
-    Ok(found)
-}
-
-/// Adds the YAML files of one directory; answers its folders.
-fn list(folder: &Path, found: &mut Listing) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    let failed = |source| (folder.to_owned(), source);
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        // Editors' and volume mounts' own business. Something that vanishes meanwhile is simply gone.
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        let path = entry.path();
-        let Ok(metadata) = std::fs::metadata(&path) else {
-            continue;
-        };
-        let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if !hidden && metadata.is_dir() {
-            folders.push(path);
-        } else if !hidden && yaml && metadata.is_file() {
-            found.insert(path, stamp(&metadata));
+    fn parse(path: &Path, text: &str) -> Result<Self::Content, FollowError> {
+        let parsed = parse(&path.display().to_string(), text)?;
+        for other in parsed.ignored {
+            tracing::debug!(file = %path.display(), object = other, "not for a mesh");
         }
+        Ok(parsed.objects)
     }
-    Ok(folders)
 }
 
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-    Stamp {
-        modified: metadata.modified().ok(),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-        inode: metadata.ino(),
-        length: metadata.len(),
+/// What a node agent says of one pod.
+#[derive(Debug)]
+enum Json {}
+
+impl Format for Json {
+    type Content = Status;
+    const EXTENSIONS: &'static [&'static str] = &["json"];
+    const FOLDERS: bool = false;
+
+    fn parse(path: &Path, text: &str) -> Result<Self::Content, FollowError> {
+        Ok(Status::parse(path, text)?)
     }
 }

@@ -20,6 +20,14 @@ struct Args {
     /// Directory of Kubernetes YAML (*.yaml, *.yml, one level of folders); followed while running.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Directory of the redirection status that a node's agent writes; repeat it for every node.
+    ///
+    /// The same directory that adit-node-agent has as --status-dir; made if it is not there, followed while running. One
+    /// file per pod, <namespace>_<name>.json, sets the annotation ambient.istio.io/redirection of the Pod in --dir;
+    /// without the file, the Pod is as --dir has it. Only pods with the value "enabled" are reached through HBONE. Of
+    /// two files for one pod, the one in the directory given later counts.
+    #[arg(long = "status-dir", value_name = "DIR")]
+    status_dirs: Vec<PathBuf>,
     /// Address to serve on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15012")]
     listen: SocketAddr,
@@ -98,7 +106,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Access { token: args.token.as_deref().map(token).transpose()?, any_identity: args.any_identity };
     let control = Control::with_access(mesh(&args), ca, access);
 
-    let mut folder = Folder::new(&args.dir);
+    for dir in &args.status_dirs {
+        // Whoever is started first, control plane or agent, makes it.
+        std::fs::create_dir_all(dir).with_context(|| format!("make --status-dir {}", dir.display()))?;
+    }
+    let mut folder = Folder::new(&args.dir).with_statuses(&args.status_dirs);
     first_look(&mut folder, &control)?;
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
@@ -121,12 +133,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the directory before the first client can ask; a file that is broken is no reason not to start.
+/// Reads the directories before the first client can ask; a file that is broken is no reason not to start.
 fn first_look(folder: &mut Folder, control: &Control) -> anyhow::Result<()> {
     for problem in folder.scan().problems {
         match problem {
-            FollowError::List { .. } => return Err(problem).context("read --dir"),
-            FollowError::Read { .. } | FollowError::Object(_) => {
+            FollowError::List { .. } => return Err(problem).context("read --dir and --status-dir"),
+            FollowError::Read { .. } | FollowError::Object(_) | FollowError::Status(_) => {
                 tracing::error!(cause = follow::cause(&problem), "{problem}");
             }
         }

@@ -2,6 +2,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::objects::kube::{Pod, REDIRECTION};
 
 #[test]
 fn yaml_files_of_the_directory_and_its_folders_count() {
@@ -102,6 +103,91 @@ fn a_directory_that_goes_away_takes_nothing_along_and_is_said_once() {
 }
 
 #[test]
+fn a_status_is_laid_over_its_pod_for_as_long_as_its_file_is_there() {
+    let (dir, status) = (Dir::new(), Dir::new());
+    dir.write("a.yaml", &pod("a"));
+    let mut folder = Folder::new(&dir.path).with_statuses([&status.path]);
+    folder.scan();
+    assert_eq!(redirections(&folder), ["a: -"]);
+    status.write("default_a.json", &says("enabled"));
+    status.write("default_a.json.half", &says("pending"));
+    let scan = folder.scan();
+    assert!(scan.changed && scan.problems.is_empty(), "{scan:?}");
+    assert_eq!(redirections(&folder), ["a: enabled"]);
+    assert!(!folder.scan().changed, "nothing happened");
+    fs::remove_file(status.path.join("default_a.json")).unwrap();
+    assert!(folder.scan().changed);
+    assert_eq!(redirections(&folder), ["a: -"]);
+}
+
+#[test]
+fn a_status_waits_for_its_pod_and_outlives_a_new_version_of_it() {
+    let (dir, status) = (Dir::new(), Dir::new());
+    status.write("default_a.json", &says("enabled"));
+    let mut folder = Folder::new(&dir.path).with_statuses([&status.path]);
+    assert!(folder.scan().problems.is_empty());
+    assert!(redirections(&folder).is_empty());
+    for labels in ["{}", "{v: two}"] {
+        dir.write(
+            "a.yaml",
+            &format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a, labels: {labels}}}}}"),
+        );
+        folder.scan();
+        assert_eq!(redirections(&folder), ["a: enabled"]);
+    }
+}
+
+#[test]
+fn a_broken_status_keeps_its_last_good_version_and_is_said_once() {
+    let (dir, status) = (Dir::new(), Dir::new());
+    dir.write("a.yaml", &format!("{}\n---\n{}", pod("a"), pod("b")));
+    status.write("default_a.json", &says("enabled"));
+    let mut folder = Folder::new(&dir.path).with_statuses([&status.path]);
+    folder.scan();
+    status.write("default_a.json", "{");
+    status.write("default_b.json", &says("pending"));
+    let scan = folder.scan();
+    assert!(
+        matches!(scan.problems.as_slice(), [FollowError::Status(StatusError::Json { file, .. })] if file.ends_with("default_a.json")),
+        "{scan:?}"
+    );
+    assert!(folder.scan().problems.is_empty(), "a problem is said once");
+    assert_eq!(redirections(&folder), ["a: enabled", "b: pending"]);
+    status.write("default_a.json", &says("pending"));
+    assert!(folder.scan().changed);
+    assert_eq!(redirections(&folder), ["a: pending", "b: pending"]);
+}
+
+#[test]
+fn of_two_directories_with_a_status_for_one_pod_the_later_given_counts() {
+    let (dir, early, late) = (Dir::new(), Dir::new(), Dir::new());
+    dir.write("a.yaml", &pod("a"));
+    early.write("default_a.json", &says("enabled"));
+    late.write("default_a.json", &says("pending"));
+    let mut folder = Folder::new(&dir.path).with_statuses([&late.path, &early.path]);
+    folder.scan();
+    assert_eq!(redirections(&folder), ["a: enabled"]);
+}
+
+#[test]
+fn a_status_directory_that_goes_away_takes_nothing_along() {
+    let (dir, status) = (Dir::new(), Dir::new());
+    dir.write("a.yaml", &pod("a"));
+    status.write("default_a.json", &says("enabled"));
+    let mut folder = Folder::new(&dir.path).with_statuses([&status.path]);
+    folder.scan();
+    fs::remove_dir_all(&status.path).unwrap();
+    dir.write("b.yaml", &pod("b"));
+    let scan = folder.scan();
+    assert!(scan.changed, "the other directory is followed on");
+    assert!(
+        matches!(scan.problems.as_slice(), [FollowError::List { path, .. }] if *path == status.path),
+        "{scan:?}"
+    );
+    assert_eq!(redirections(&folder), ["a: enabled", "b: -"]);
+}
+
+#[test]
 fn causes_are_joined() {
     let dir = Dir::new();
     dir.write("a.yaml", "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {hostNetwork: 3}}");
@@ -112,6 +198,16 @@ fn causes_are_joined() {
 
 fn pods(folder: &Folder) -> Vec<String> {
     folder.objects().pods().map(|pod| pod.metadata.name.clone()).collect()
+}
+
+/// `<pod>: <its annotation>` of every pod.
+fn redirections(folder: &Folder) -> Vec<String> {
+    let said = |pod: &Pod| pod.metadata.annotations.get(REDIRECTION).map_or("-", String::as_str).to_owned();
+    folder.objects().pods().map(|pod| format!("{}: {}", pod.metadata.name, said(pod))).collect()
+}
+
+fn says(value: &str) -> String {
+    format!(r#"{{"metadata": {{"annotations": {{"{REDIRECTION}": "{value}"}}}}}}"#)
 }
 
 fn pod(name: &str) -> String {

@@ -5,6 +5,9 @@ use std::net::{AddrParseError, IpAddr};
 
 use serde::Deserialize;
 
+/// The annotation by which a node agent says whether a pod is captured.
+pub const REDIRECTION: &str = "ambient.istio.io/redirection";
+
 /// Labels or annotations.
 pub type Labels = BTreeMap<String, String>;
 

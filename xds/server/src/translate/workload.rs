@@ -11,7 +11,7 @@ use super::authorization::Policy;
 use super::service::{Known, One, target_number};
 use super::{MeshConfig, octets, owner, peer, subset};
 use crate::objects::kube::{
-    Container, EndpointSlice, Labels, Node, Phase, Pod, Protocol, SliceEndpoint, TargetPort,
+    Container, EndpointSlice, Labels, Node, Phase, Pod, Protocol, REDIRECTION, SliceEndpoint, TargetPort,
 };
 use crate::objects::{Key, Objects};
 
@@ -237,7 +237,6 @@ fn first_label(labels: &Labels, keys: &[&str], otherwise: &str) -> String {
     keys.iter().find_map(|key| labels.get(*key)).map_or_else(|| otherwise.to_owned(), Clone::clone)
 }
 
-const REDIRECTION: &str = "ambient.istio.io/redirection";
 const TUNNEL_LABEL: &str = "networking.istio.io/tunnel";
 const NAME_LABELS: [&str; 3] = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
 const REVISION_LABELS: [&str; 3] =
