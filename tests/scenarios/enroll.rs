@@ -152,7 +152,7 @@ pub(crate) fn a_proxy_that_crashed_comes_back_to_its_pods() {
 
 /// The rules of ours in a pod, as `iptables-save` prints them.
 fn rules(pod: &Pod) -> String {
-    let saved = pod.netns().run(|| {
+    let saved = pod.run(|| {
         ["iptables-save", "ip6tables-save"].map(|program| {
             let output =
                 Program::new(program).command().stdin(Stdio::null()).output().expect("iptables is installed");
@@ -168,7 +168,7 @@ fn rules(pod: &Pod) -> String {
 
 /// The TCP ports that something in the pod listens on.
 fn listeners(pod: &Pod) -> Vec<u16> {
-    let tables = pod.netns().run(|| {
+    let tables = pod.run(|| {
         ["tcp", "tcp6"].map(|table| {
             std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default()
         })

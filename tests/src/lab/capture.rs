@@ -173,3 +173,6 @@ pub fn parse(frame: &[u8]) -> Option<Packet> {
 const ETH_P_ALL: u16 = 0x0003;
 const PACKET_OUTGOING: u8 = 4;
 const ETHERNET: u16 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -87,11 +87,12 @@ impl Builder {
     /// Builds it and waits until every node is ready.
     #[track_caller]
     pub fn start(self) -> Lab {
-        let underlay = underlay();
+        let underlay = underlay(self.families);
         let home = Path::new(HOME);
         let numbered = self.nodes.iter().zip(1u8..);
-        let mut nodes: Vec<Node> =
-            numbered.map(|(name, number)| Node::create(name, number, &underlay, home)).collect();
+        let mut nodes: Vec<Node> = numbered
+            .map(|(name, number)| Node::create(name, number, self.families, &underlay, home))
+            .collect();
         for node in &nodes {
             node.route_pods_in(&underlay);
             for other in nodes.iter().filter(|other| other.name() != node.name()) {
@@ -117,7 +118,7 @@ impl Builder {
 }
 
 /// The bridge between the nodes, in the lab's first namespace, with the control plane's address on it.
-fn underlay() -> Netns {
+fn underlay(families: Families) -> Netns {
     let underlay = Netns::current("underlay");
     underlay.run(|| {
         netns::sysctl("net/ipv6/conf/all/accept_dad", "0");
@@ -126,7 +127,7 @@ fn underlay() -> Netns {
     net::configure(&underlay, "build the underlay", |handle| async move {
         net::up(&handle, "lo").await?;
         net::bridge(&handle, node::UNDERLAY).await?;
-        for address in plan::control_plane() {
+        for address in plan::control_plane(families) {
             net::address(&handle, node::UNDERLAY, address).await?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::cni::Chain;
 use super::netns::{Netns, sysctl};
+use super::plan::Families;
 use super::process::Process;
 use super::proxy::{Proxy, ProxySpec};
 use super::{mesh, net, plan};
@@ -16,6 +17,7 @@ use super::{mesh, net, plan};
 pub struct Node {
     name: String,
     number: u8,
+    families: Families,
     netns: Netns,
     home: PathBuf,
     pub(super) chain: Chain,
@@ -27,7 +29,7 @@ pub struct Node {
 
 impl Node {
     /// Makes node number `number`, wired to the underlay.
-    pub(super) fn create(name: &str, number: u8, underlay: &Netns, home: &Path) -> Self {
+    pub(super) fn create(name: &str, number: u8, families: Families, underlay: &Netns, home: &Path) -> Self {
         let netns = Netns::create(&format!("node-{name}"));
         let port = format!("port-{number}");
         net::configure(underlay, "wire a node to the underlay", |handle| {
@@ -44,7 +46,7 @@ impl Node {
         net::configure(&netns, "furnish a node's uplink", |handle| async move {
             net::up(&handle, "lo").await?;
             net::up(&handle, UPLINK).await?;
-            for address in plan::node(number) {
+            for address in plan::node(families, number) {
                 net::address(&handle, UPLINK, address).await?;
             }
             Ok(())
@@ -54,6 +56,7 @@ impl Node {
         Self {
             name: name.to_owned(),
             number,
+            families,
             chain: Chain { host: netns.clone(), plugin: None },
             netns,
             home,
@@ -66,9 +69,9 @@ impl Node {
 
     /// Teaches `netns` the way to this node's pods.
     pub(super) fn route_pods_in(&self, netns: &Netns) {
-        let via = self.number;
+        let (families, via) = (self.families, self.number);
         net::configure(netns, "route to a node's pods", |handle| async move {
-            for (pods, node) in plan::pods(via).into_iter().zip(plan::node(via)) {
+            for (pods, node) in plan::pods(families, via).into_iter().zip(plan::node(families, via)) {
                 net::route_via(&handle, pods, node.addr()).await?;
             }
             Ok(())
@@ -87,7 +90,7 @@ impl Node {
 
     /// Its address on the underlay.
     pub fn ip(&self) -> IpAddr {
-        plan::node(self.number)[0].addr()
+        plan::node(self.families, self.number)[0].addr()
     }
 
     /// Its folder.

@@ -100,3 +100,6 @@ impl AccessLine {
         self.text("direction") == "inbound"
     }
 }
+
+#[cfg(test)]
+mod tests;

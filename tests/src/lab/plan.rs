@@ -23,6 +23,14 @@ impl Families {
             Self::Dual => vec![v4, v6],
         }
     }
+
+    /// What the nodes have below the pods: IPv4 always, IPv6 only where pods use it, as a kernel may lack it.
+    fn below(self, v4: IpNet, v6: IpNet) -> Vec<IpNet> {
+        match self {
+            Self::V4 => vec![v4],
+            Self::V6 | Self::Dual => vec![v4, v6],
+        }
+    }
 }
 
 /// The control plane's address on the underlay, the same in every lab.
@@ -30,25 +38,25 @@ pub const CONTROL_PLANE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 /// The same over IPv6.
 pub const CONTROL_PLANE_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 254);
 
-/// The addresses of node number `node`, counted from 1, on the underlay.
-pub fn node(node: u8) -> [IpNet; 2] {
-    [
+/// The addresses of node number `node`, counted from 1, on the underlay. IPv4 is always first.
+pub fn node(families: Families, node: u8) -> Vec<IpNet> {
+    families.below(
         net(Ipv4Addr::new(10, 0, 0, node).into(), 24),
         net(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, node.into()).into(), 64),
-    ]
+    )
 }
 
 /// The control plane's addresses on the underlay.
-pub fn control_plane() -> [IpNet; 2] {
-    [net(CONTROL_PLANE.into(), 24), net(CONTROL_PLANE_V6.into(), 64)]
+pub fn control_plane(families: Families) -> Vec<IpNet> {
+    families.below(net(CONTROL_PLANE.into(), 24), net(CONTROL_PLANE_V6.into(), 64))
 }
 
-/// The pod networks of a node.
-pub fn pods(node: u8) -> [IpNet; 2] {
-    [
+/// The pod networks of a node. Every node has one for IPv4: its infrastructure may run there.
+pub fn pods(families: Families, node: u8) -> Vec<IpNet> {
+    families.below(
         net(Ipv4Addr::new(10, 1, node, 0).into(), 24),
         net(Ipv6Addr::new(0xfd00, 1, node.into(), 0, 0, 0, 0, 0).into(), 64),
-    ]
+    )
 }
 
 /// The addresses of pod number `pod`, counted from 2, each with its gateway on the node.

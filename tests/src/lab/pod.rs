@@ -293,6 +293,18 @@ impl Pod {
         self
     }
 
+    /// Runs `work` on a thread inside, as [`Netns::run`].
+    #[track_caller]
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.netns().run(work)
+    }
+
+    /// Runs a future on a runtime inside, as [`Netns::block_on`].
+    #[track_caller]
+    pub fn block_on<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
+        self.netns().block_on(work)
+    }
+
     /// Starts a program inside.
     #[track_caller]
     pub fn start(&self, program: &Program) -> Process {

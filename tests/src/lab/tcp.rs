@@ -1,7 +1,7 @@
 //! TCP servers and clients of known manners, inside a namespace.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,10 +91,16 @@ impl Drop for Server {
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
-    socket.set_only_v6(false)?;
+    let (socket, any) = match Socket::new(Domain::IPV6, Type::STREAM, None) {
+        Ok(socket) => {
+            socket.set_only_v6(false)?;
+            (socket, IpAddr::from(Ipv6Addr::UNSPECIFIED))
+        }
+        // A kernel without IPv6.
+        Err(_) => (Socket::new(Domain::IPV4, Type::STREAM, None)?, IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+    };
     socket.set_reuse_address(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.bind(&SocketAddr::new(any, port).into())?;
     socket.listen(128)?;
     Ok(socket.into())
 }
