@@ -46,9 +46,7 @@ pub async fn connect(
     let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
     let stream = tokio::time::timeout(limits.handshake, connector.connect(name, stream))
         .await
-        .map_err(|_elapsed| TlsError::Timeout {
-            limit: limits.handshake,
-        })?
+        .map_err(|_elapsed| TlsError::Timeout { limit: limits.handshake })?
         .map_err(TlsError::from_handshake)?;
     let peer = verify::peer(stream.get_ref().1)?;
     Ok(Connected { stream, peer })

@@ -120,10 +120,8 @@ impl Credentials {
 
         let provider = policy.provider();
         let (anchors, roots) = trust_anchors(&identity, material.roots)?;
-        let trust = Arc::new(Trust {
-            roots: anchors,
-            algorithms: provider.signature_verification_algorithms,
-        });
+        let trust =
+            Arc::new(Trust { roots: anchors, algorithms: provider.signature_verification_algorithms });
 
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(material.key));
         let presented = chain.iter().map(|certificate| certificate.der.clone()).collect();
@@ -161,15 +159,7 @@ impl Credentials {
         // A clone shares its sessions, and a resumed one would skip the verifier.
         client.resumption = Resumption::disabled();
 
-        Ok(Self {
-            identity,
-            validity,
-            chain,
-            roots,
-            trust,
-            server: Arc::new(server),
-            client,
-        })
+        Ok(Self { identity, validity, chain, roots, trust, server: Arc::new(server), client })
     }
 
     /// Whose certificate this is.
@@ -209,12 +199,10 @@ impl Credentials {
     /// The shared client configuration, with a verifier that insists on `expected`.
     pub(crate) fn client_config(&self, expected: &[Identity]) -> ClientConfig {
         let mut config = self.client.clone();
-        config
-            .dangerous()
-            .set_certificate_verifier(Arc::new(ExpectedServer {
-                trust: Arc::clone(&self.trust),
-                expected: Arc::from(expected),
-            }));
+        config.dangerous().set_certificate_verifier(Arc::new(ExpectedServer {
+            trust: Arc::clone(&self.trust),
+            expected: Arc::from(expected),
+        }));
         config
     }
 }
@@ -230,11 +218,7 @@ impl Certificate {
             not_after: since_epoch(parsed.validity().not_after.timestamp()),
         };
         let serial = parsed.serial.to_string();
-        Ok(Self {
-            der: CertificateDer::from(der),
-            serial,
-            validity,
-        })
+        Ok(Self { der: CertificateDer::from(der), serial, validity })
     }
 
     /// The certificate must be usable by TLS and belong to `wanted`.
@@ -244,10 +228,7 @@ impl Certificate {
         if got.as_ref() == Some(wanted) {
             return Ok(());
         }
-        Err(MaterialError::WrongIdentity {
-            wanted: wanted.clone(),
-            got,
-        })
+        Err(MaterialError::WrongIdentity { wanted: wanted.clone(), got })
     }
 }
 
@@ -271,11 +252,7 @@ fn trust_anchors(identity: &Identity, roots: Vec<Vec<u8>>) -> Result<Roots, Mate
         }
         certificates.push(certificate);
     }
-    if anchors.is_empty() {
-        Err(MaterialError::NoRoots)
-    } else {
-        Ok((anchors, certificates))
-    }
+    if anchors.is_empty() { Err(MaterialError::NoRoots) } else { Ok((anchors, certificates)) }
 }
 
 /// Dates before 1970 are as good as 1970: the certificate is long over, or long begun.

@@ -215,8 +215,5 @@ impl fmt::Display for Names<'_> {
 }
 
 fn chosen(got: Option<&[u8]>) -> String {
-    got.map_or_else(
-        || "none".to_owned(),
-        |name| String::from_utf8_lossy(name).into_owned(),
-    )
+    got.map_or_else(|| "none".to_owned(), |name| String::from_utf8_lossy(name).into_owned())
 }

@@ -26,9 +26,7 @@ pub struct TlsLimits {
 
 impl Default for TlsLimits {
     fn default() -> Self {
-        Self {
-            handshake: Duration::from_secs(10),
-        }
+        Self { handshake: Duration::from_secs(10) }
     }
 }
 
@@ -37,10 +35,8 @@ impl TlsPolicy {
     #[must_use]
     pub fn provider(self) -> Arc<CryptoProvider> {
         // AES-256 first and no ChaCha20: the order and set that other node proxies and gateways expect.
-        let mut cipher_suites = vec![
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-        ];
+        let mut cipher_suites =
+            vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256];
         if self.tls12 {
             cipher_suites.extend([
                 cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -53,18 +49,9 @@ impl TlsPolicy {
             vec![kx_group::X25519MLKEM768]
         } else {
             // The hybrid comes last: its key share would double every ClientHello.
-            vec![
-                kx_group::X25519,
-                kx_group::SECP256R1,
-                kx_group::SECP384R1,
-                kx_group::X25519MLKEM768,
-            ]
+            vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768]
         };
-        Arc::new(CryptoProvider {
-            cipher_suites,
-            kx_groups,
-            ..aws_lc_rs::default_provider()
-        })
+        Arc::new(CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() })
     }
 
     /// The protocol versions of this policy, for a rustls config builder.

@@ -90,10 +90,7 @@ impl Validity {
         if !self.contains(now.wall) {
             return Due::Wall(now.wall);
         }
-        Due::Wall(
-            self.not_before
-                .saturating_add(self.not_after.saturating_sub(self.not_before) / 2),
-        )
+        Due::Wall(self.not_before.saturating_add(self.not_after.saturating_sub(self.not_before) / 2))
     }
 }
 
@@ -120,10 +117,7 @@ impl Backoff {
     /// Notes a failure and answers how long to wait for the next attempt: one second and doubling, and after a quarter of
     /// an hour an even pace.
     pub(crate) fn failed(&mut self, now: Now, jitter: Jitter) -> Duration {
-        let failing = self.failing.get_or_insert(Failing {
-            since: now.uptime,
-            next: FIRST_DELAY,
-        });
+        let failing = self.failing.get_or_insert(Failing { since: now.uptime, next: FIRST_DELAY });
         if now.uptime.saturating_sub(failing.since) >= PATIENCE {
             return LONGEST_DELAY;
         }
@@ -139,9 +133,8 @@ impl Backoff {
 
 /// When to try again after a failure: in `delay`, and not later than the end of the certificate that still serves.
 pub(crate) fn retry(delay: Duration, serving: Option<Validity>, now: Now) -> Due {
-    let left = serving
-        .filter(|validity| validity.contains(now.wall))
-        .map(|validity| validity.not_after - now.wall);
+    let left =
+        serving.filter(|validity| validity.contains(now.wall)).map(|validity| validity.not_after - now.wall);
     Due::Uptime(now.uptime + left.map_or(delay, |left| left.min(delay)))
 }
 

@@ -37,9 +37,7 @@ pub async fn accept(
     let acceptor = TlsAcceptor::from(credentials.server_config());
     let stream = tokio::time::timeout(limits.handshake, acceptor.accept(stream))
         .await
-        .map_err(|_elapsed| TlsError::Timeout {
-            limit: limits.handshake,
-        })?
+        .map_err(|_elapsed| TlsError::Timeout { limit: limits.handshake })?
         .map_err(TlsError::from_handshake)?;
     let peer = verify::peer(stream.get_ref().1)?;
     Ok(Accepted { stream, peer })

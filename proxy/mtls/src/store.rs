@@ -44,11 +44,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            in_flight: 8,
-            identities: 4096,
-            fetch: Duration::from_secs(30),
-        }
+        Self { in_flight: 8, identities: 4096, fetch: Duration::from_secs(30) }
     }
 }
 
@@ -107,10 +103,7 @@ impl Store {
         let shared = Arc::new(Shared {
             table: Mutex::new(Table::new(limits.identities)),
             wake: Notify::new(),
-            clock: Clock {
-                started: Instant::now(),
-                wall,
-            },
+            clock: Clock { started: Instant::now(), wall },
         });
         let worker = Worker {
             shared: Arc::clone(&shared),
@@ -136,20 +129,15 @@ impl Store {
             Asked::Settled(state) => state,
             Asked::Wait(mut state) => {
                 self.shared.wake.notify_one();
-                let settled = state
-                    .wait_for(|state| !matches!(state, State::Initializing))
-                    .await;
-                settled
-                    .map(|state| state.clone())
-                    .map_err(|_closed| self.gone(identity))?
+                let settled = state.wait_for(|state| !matches!(state, State::Initializing)).await;
+                settled.map(|state| state.clone()).map_err(|_closed| self.gone(identity))?
             }
         };
         match state {
             State::Available(credentials) => Ok(credentials),
-            State::Unavailable(source) => Err(IdentityError::Unavailable {
-                identity: identity.clone(),
-                source,
-            }),
+            State::Unavailable(source) => {
+                Err(IdentityError::Unavailable { identity: identity.clone(), source })
+            }
             State::Initializing => Err(self.gone(identity)),
         }
     }
@@ -173,10 +161,8 @@ impl Store {
     #[must_use]
     pub fn dump(&self) -> Vec<CertDump> {
         let states = self.shared.table.lock().dump();
-        let mut dump: Vec<_> = states
-            .into_iter()
-            .map(|(identity, state)| describe(identity, &state))
-            .collect();
+        let mut dump: Vec<_> =
+            states.into_iter().map(|(identity, state)| describe(identity, &state)).collect();
         dump.sort_by_cached_key(|entry| entry.identity.to_string());
         dump
     }
@@ -216,12 +202,7 @@ impl Worker {
         let mut table = self.shared.table.lock();
         let slots = in_flight.saturating_sub(self.flights.len());
         for identity in table.due(now, slots) {
-            let fetch = fetch(
-                Arc::clone(&self.source),
-                identity.clone(),
-                self.policy,
-                self.limits.fetch,
-            );
+            let fetch = fetch(Arc::clone(&self.source), identity.clone(), self.policy, self.limits.fetch);
             let task = self.flights.spawn(fetch);
             let id = task.id();
             let number = table.begin(&identity, task);
@@ -244,10 +225,7 @@ impl Worker {
         };
         if let Some((identity, number)) = self.started.remove(&id) {
             let now = self.shared.clock.now();
-            self.shared
-                .table
-                .lock()
-                .finish(&identity, number, result, now, Jitter::draw());
+            self.shared.table.lock().finish(&identity, number, result, now, Jitter::draw());
         }
     }
 }
@@ -261,10 +239,7 @@ impl Drop for Worker {
 
 impl Clock {
     fn now(&self) -> Now {
-        Now {
-            uptime: self.started.elapsed(),
-            wall: (self.wall)(),
-        }
+        Now { uptime: self.started.elapsed(), wall: (self.wall)() }
     }
 }
 

@@ -60,12 +60,7 @@ struct Attempt {
 
 impl Table {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            entries: HashMap::new(),
-            limit,
-            attempts: 0,
-            stopped: false,
-        }
+        Self { entries: HashMap::new(), limit, attempts: 0, stopped: false }
     }
 
     /// A connection needs the certificate of `identity` now.
@@ -114,20 +109,12 @@ impl Table {
             .filter_map(|(identity, entry)| Some((Turn::new(entry.priority, entry.due.late(now)?), identity)))
             .collect();
         ready.sort_by_key(|(turn, _)| *turn);
-        ready
-            .into_iter()
-            .take(slots)
-            .map(|(_, identity)| identity.clone())
-            .collect()
+        ready.into_iter().take(slots).map(|(_, identity)| identity.clone()).collect()
     }
 
     /// How long until something falls due, `None` with nothing to wait for.
     pub(crate) fn wait(&self, now: Now) -> Option<Duration> {
-        self.entries
-            .values()
-            .filter(|entry| entry.attempt.is_none())
-            .map(|entry| entry.due.wait(now))
-            .min()
+        self.entries.values().filter(|entry| entry.attempt.is_none()).map(|entry| entry.due.wait(now)).min()
     }
 
     /// Notes that `task` fetches for `identity`; answers the number of the attempt.
@@ -149,12 +136,10 @@ impl Table {
         now: Now,
         jitter: Jitter,
     ) {
-        let entry = self.entries.get_mut(identity).filter(|entry| {
-            entry
-                .attempt
-                .as_ref()
-                .is_some_and(|attempt| attempt.number == number)
-        });
+        let entry = self
+            .entries
+            .get_mut(identity)
+            .filter(|entry| entry.attempt.as_ref().is_some_and(|attempt| attempt.number == number));
         let Some(entry) = entry else {
             debug!(%identity, "discarding the certificate of a forgotten identity");
             return;
@@ -185,18 +170,13 @@ impl Table {
         now: Now,
     ) -> Result<&mut Entry, IdentityError> {
         if self.stopped {
-            return Err(IdentityError::Stopped {
-                identity: identity.clone(),
-            });
+            return Err(IdentityError::Stopped { identity: identity.clone() });
         }
         let full = self.entries.len() >= self.limit;
         let entry = match self.entries.entry(identity.clone()) {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(_) if full => {
-                return Err(IdentityError::Full {
-                    identity: identity.clone(),
-                    limit: self.limit,
-                });
+                return Err(IdentityError::Full { identity: identity.clone(), limit: self.limit });
             }
             Slot::Vacant(slot) => slot.insert(Entry::new(priority, now)),
         };
@@ -275,18 +255,11 @@ pub(crate) fn describe(identity: Identity, state: &State) -> CertDump {
             credentials.chain().iter().map(CertInfo::from).collect(),
             credentials.roots().iter().map(CertInfo::from).collect(),
         ),
-        State::Unavailable(error) => (
-            format!("Unavailable: {}", Chain(error.as_ref())),
-            Vec::new(),
-            Vec::new(),
-        ),
+        State::Unavailable(error) => {
+            (format!("Unavailable: {}", Chain(error.as_ref())), Vec::new(), Vec::new())
+        }
     };
-    CertDump {
-        identity,
-        state,
-        chain,
-        roots,
-    }
+    CertDump { identity, state, chain, roots }
 }
 
 /// How long an identity without a workload is kept after its last connection.

@@ -35,9 +35,7 @@ impl Ca {
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        Self {
-            root: CertifiedIssuer::self_signed(authority(name), KeyPair::generate().unwrap()).unwrap(),
-        }
+        Self { root: CertifiedIssuer::self_signed(authority(name), KeyPair::generate().unwrap()).unwrap() }
     }
 
     pub(crate) fn root(&self) -> Vec<u8> {
@@ -53,18 +51,11 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let params = wanted.params();
         let (leaf, intermediate) = match wanted.through {
-            Some(issuer) => (
-                params.signed_by(&key, &issuer).unwrap(),
-                Some(issuer.der().to_vec()),
-            ),
+            Some(issuer) => (params.signed_by(&key, &issuer).unwrap(), Some(issuer.der().to_vec())),
             None => (params.signed_by(&key, &self.root).unwrap(), None),
         };
         let chain = [leaf.der().to_vec()].into_iter().chain(intermediate).collect();
-        Material {
-            chain,
-            roots: vec![self.root()],
-            key: key.serialize_der(),
-        }
+        Material { chain, roots: vec![self.root()], key: key.serialize_der() }
     }
 
     pub(crate) fn intermediate(&self) -> CertifiedIssuer<'static, KeyPair> {
@@ -128,10 +119,7 @@ pub(crate) fn wanted() -> Wanted {
         sans: Vec::new(),
         not_before: now - 60,
         not_after: now + 3540,
-        usage: vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ],
+        usage: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         serial: 1,
         through: None,
     }
@@ -144,17 +132,9 @@ pub(crate) fn credentials(identity: &Identity, material: Material) -> Arc<Creden
 /// What a verifier trusts that knows these authorities.
 pub(crate) fn trust(authorities: &[&Ca]) -> Arc<Trust> {
     let algorithms = TlsPolicy::default().provider().signature_verification_algorithms;
-    let roots: Vec<_> = authorities
-        .iter()
-        .map(|ca| CertificateDer::from(ca.root()))
-        .collect();
-    let anchors = roots
-        .iter()
-        .map(|root| webpki::anchor_from_trusted_cert(root).unwrap().to_owned());
-    Arc::new(Trust {
-        roots: anchors.collect(),
-        algorithms,
-    })
+    let roots: Vec<_> = authorities.iter().map(|ca| CertificateDer::from(ca.root())).collect();
+    let anchors = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap().to_owned());
+    Arc::new(Trust { roots: anchors.collect(), algorithms })
 }
 
 pub(crate) fn identity(service_account: &str) -> Identity {

@@ -40,21 +40,13 @@ pub(crate) struct MeshClient {
 pub(crate) fn peer(connection: &CommonState) -> Result<Identity, TlsError> {
     let alpn = connection.alpn_protocol();
     if alpn != Some(ALPN_H2) {
-        return Err(TlsError::Alpn {
-            got: alpn.map(<[u8]>::to_vec),
-        });
+        return Err(TlsError::Alpn { got: alpn.map(<[u8]>::to_vec) });
     }
     connection
         .peer_certificates()
         .and_then(<[_]>::first)
-        .and_then(|leaf| {
-            EndEntityCert::try_from(leaf)
-                .ok()
-                .and_then(|leaf| identities(&leaf).next())
-        })
-        .ok_or(TlsError::Protocol {
-            source: rustls::Error::NoCertificatesPresented,
-        })
+        .and_then(|leaf| EndEntityCert::try_from(leaf).ok().and_then(|leaf| identities(&leaf).next()))
+        .ok_or(TlsError::Protocol { source: rustls::Error::NoCertificatesPresented })
 }
 
 /// The SPIFFE identities of a certificate, in its order. Other URIs are none of our business.
@@ -72,16 +64,8 @@ impl Trust {
         now: UnixTime,
     ) -> Result<EndEntityCert<'a>, rustls::Error> {
         let leaf = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        leaf.verify_for_usage(
-            self.algorithms.all,
-            &self.roots,
-            intermediates,
-            now,
-            usage,
-            None,
-            None,
-        )
-        .map_err(refusal)?;
+        leaf.verify_for_usage(self.algorithms.all, &self.roots, intermediates, now, usage, None, None)
+            .map_err(refusal)?;
         Ok(leaf)
     }
 }
@@ -95,9 +79,7 @@ impl ServerCertVerifier for ExpectedServer {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let leaf = self
-            .trust
-            .check(end_entity, intermediates, KeyUsage::server_auth(), now)?;
+        let leaf = self.trust.check(end_entity, intermediates, KeyUsage::server_auth(), now)?;
         if identities(&leaf).any(|identity| self.expected.contains(&identity)) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -142,9 +124,7 @@ impl ClientCertVerifier for MeshClient {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let leaf = self
-            .trust
-            .check(end_entity, intermediates, KeyUsage::client_auth(), now)?;
+        let leaf = self.trust.check(end_entity, intermediates, KeyUsage::client_auth(), now)?;
         if identities(&leaf).any(|identity| identity.trust_domain == self.trust_domain) {
             return Ok(ClientCertVerified::assertion());
         }

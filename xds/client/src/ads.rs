@@ -76,12 +76,7 @@ impl Termination {
 /// Follows the control plane for ever. What is held survives every reconnect; dropping the future ends it.
 pub async fn run(endpoint: Endpoint, node: Node, sink: Arc<dyn Sink>) -> Infallible {
     endpoint.warn_when_readable();
-    let mut client = Client {
-        endpoint,
-        session: Session::new(&node),
-        sink,
-        delivered: false,
-    };
+    let mut client = Client { endpoint, session: Session::new(&node), sink, delivered: false };
     let mut backoff = Backoff::new();
     let mut complaint = Complaint::default();
     loop {
@@ -92,11 +87,7 @@ pub async fn run(endpoint: Endpoint, node: Node, sink: Arc<dyn Sink>) -> Infalli
         };
         client.sink.event(AdsEvent::Terminated(ending.termination()));
         // An ending is routine only when something came before it: a peer that hangs up on everybody is not.
-        let retry = if client.delivered {
-            ending.retry()
-        } else {
-            Retry::Later
-        };
+        let retry = if client.delivered { ending.retry() } else { Retry::Later };
         let wait = backoff.after(retry, Jitter(fastrand::u32(..)));
         complaint.log(&client, &ending, wait);
         sleep(wait).await;
@@ -140,10 +131,7 @@ impl Client {
         let (answers, queue) = mpsc::channel(ANSWERS);
         let mut responses = self.open(queue).await?;
         loop {
-            let next = responses
-                .message()
-                .await
-                .map_err(|status| AdsError::Stream { status })?;
+            let next = responses.message().await.map_err(|status| AdsError::Stream { status })?;
             let Some(response) = next else {
                 return Err(AdsError::Closed);
             };
@@ -196,26 +184,16 @@ impl Client {
             }
         };
         let type_url = update.type_url;
-        self.sink.event(AdsEvent::Message {
-            type_url,
-            bytes: pending.bytes(),
-        });
+        self.sink.event(AdsEvent::Message { type_url, bytes: pending.bytes() });
         // Off this thread: a big push takes long, and the connection's pings must be answered meanwhile.
         let sink = Arc::clone(&self.sink);
         let refused = tokio::task::spawn_blocking(move || sink.apply(update))
             .await
-            .map_err(|source| AdsError::Apply {
-                type_url: type_url.as_str(),
-                source,
-            })?;
+            .map_err(|source| AdsError::Apply { type_url: type_url.as_str(), source })?;
         let before = self.session.synced();
         let answer = self.session.settle(pending, refused);
         if let Some(detail) = &answer.error_detail {
-            tracing::error!(
-                "part of a push of {} was refused: {}",
-                type_url.as_str(),
-                detail.message
-            );
+            tracing::error!("part of a push of {} was refused: {}", type_url.as_str(), detail.message);
         }
         if self.session.synced() && !before {
             self.sink.event(AdsEvent::Synced);

@@ -50,12 +50,7 @@ impl CaClient {
     #[must_use]
     pub fn new(endpoint: Endpoint, ttl: Duration, impersonate: bool) -> Self {
         endpoint.warn_when_readable();
-        Self {
-            endpoint,
-            ttl,
-            impersonate,
-            deadline: DEADLINE,
-        }
+        Self { endpoint, ttl, impersonate, deadline: DEADLINE }
     }
 
     /// Replaces the 15 s that one call may take in all.
@@ -71,13 +66,8 @@ impl CaClient {
     /// When the CA cannot be reached or refuses, takes longer than the deadline, or answers with a chain that is not
     /// for this identity and key or has no root.
     pub async fn sign(&self, identity: &str) -> Result<Issued, CaError> {
-        let late = |_| CaError::Deadline {
-            identity: identity.to_owned(),
-            after: self.deadline,
-        };
-        timeout(self.deadline, Box::pin(self.exchange(identity)))
-            .await
-            .map_err(late)?
+        let late = |_| CaError::Deadline { identity: identity.to_owned(), after: self.deadline };
+        timeout(self.deadline, Box::pin(self.exchange(identity))).await.map_err(late)?
     }
 
     async fn exchange(&self, identity: &str) -> Result<Issued, CaError> {
@@ -90,22 +80,11 @@ impl CaClient {
         *request.metadata_mut() = self.endpoint.metadata().await?;
         let transport = Box::pin(channel::connect(&self.endpoint)).await?;
         let mut client = IstioCertificateServiceClient::with_origin(transport, self.endpoint.uri.clone());
-        let refused = |status| CaError::Refused {
-            identity: identity.to_owned(),
-            status,
-        };
-        let answer = client
-            .create_certificate(request)
-            .await
-            .map_err(refused)?
-            .into_inner();
+        let refused = |status| CaError::Refused { identity: identity.to_owned(), status };
+        let answer = client.create_certificate(request).await.map_err(refused)?.into_inner();
         let wanted = self.impersonate.then_some(identity);
         let (chain, roots) = check_chain(&answer.cert_chain, identity, wanted, &csr.public_key())?;
-        Ok(Issued {
-            chain,
-            roots,
-            key: csr.into_key(),
-        })
+        Ok(Issued { chain, roots, key: csr.into_key() })
     }
 }
 
@@ -120,12 +99,8 @@ impl fmt::Debug for Issued {
 
 /// On whose behalf we ask.
 fn impersonated(identity: &str) -> Struct {
-    let value = Value {
-        kind: Some(Kind::StringValue(identity.to_owned())),
-    };
-    Struct {
-        fields: BTreeMap::from([("ImpersonatedIdentity".to_owned(), value)]),
-    }
+    let value = Value { kind: Some(Kind::StringValue(identity.to_owned())) };
+    Struct { fields: BTreeMap::from([("ImpersonatedIdentity".to_owned(), value)]) }
 }
 
 type Ders = Vec<Vec<u8>>;
@@ -138,9 +113,7 @@ fn check_chain(
     public_key: &[u8],
 ) -> Result<(Ders, Ders), CaError> {
     let Some((bundle, issued @ [_, ..])) = elements.split_last() else {
-        return Err(CaError::ShortChain {
-            elements: elements.len(),
-        });
+        return Err(CaError::ShortChain { elements: elements.len() });
     };
     let chain: Ders = issued
         .iter()
@@ -148,24 +121,17 @@ fn check_chain(
         .map(|(index, pem)| one_certificate(pem).map_err(|why| CaError::Element { index, why }))
         .collect::<Result<_, _>>()?;
     let element = |why| CaError::Element { index: 0, why };
-    let leaf = chain.first().ok_or(CaError::ShortChain {
-        elements: elements.len(),
-    })?;
+    let leaf = chain.first().ok_or(CaError::ShortChain { elements: elements.len() })?;
     let leaf = parse(leaf).map_err(element)?;
     if let Some(wanted) = wanted {
         let got = first_uri(&leaf).map_err(element)?;
         if got != Some(wanted) {
             let got = got.map(|uri| clip(uri, SHOWN).to_owned());
-            return Err(CaError::WrongIdentity {
-                wanted: wanted.to_owned(),
-                got,
-            });
+            return Err(CaError::WrongIdentity { wanted: wanted.to_owned(), got });
         }
     }
     if leaf.public_key().raw != public_key {
-        return Err(CaError::WrongKey {
-            identity: identity.to_owned(),
-        });
+        return Err(CaError::WrongKey { identity: identity.to_owned() });
     }
     let roots = usable_roots(bundle);
     if roots.is_empty() {
@@ -191,13 +157,11 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
 fn first_uri<'a>(leaf: &'a X509Certificate<'_>) -> Result<Option<&'a str>, String> {
     let names = leaf.subject_alternative_name().map_err(|e| e.to_string())?;
     Ok(names.and_then(|names| {
-        names.value.general_names.iter().find_map(|name| {
-            if let GeneralName::URI(uri) = name {
-                Some(*uri)
-            } else {
-                None
-            }
-        })
+        names
+            .value
+            .general_names
+            .iter()
+            .find_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
     }))
 }
 
@@ -205,9 +169,7 @@ fn first_uri<'a>(leaf: &'a X509Certificate<'_>) -> Result<Option<&'a str>, Strin
 fn usable_roots(bundle: &str) -> Ders {
     let mut roots = Vec::new();
     for item in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        let read = item
-            .map_err(|e| e.to_string())
-            .and_then(|der| parse(&der).map(|_| der.to_vec()));
+        let read = item.map_err(|e| e.to_string()).and_then(|der| parse(&der).map(|_| der.to_vec()));
         match read {
             Ok(der) => roots.push(der),
             Err(why) => {

@@ -37,10 +37,7 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Transport, ChannelErr
     let uri = &endpoint.uri;
     let bad = || ChannelError::Uri { uri: uri.to_string() };
     let host = uri.host().ok_or_else(bad)?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host);
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => {
             let name = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
@@ -59,24 +56,15 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Transport, ChannelErr
 
 /// Tries the host's addresses in turn; each gets its share of the time that is left.
 async fn dial(uri: &http::Uri, host: &str, port: u16) -> Result<TcpStream, ChannelError> {
-    let late = |step, after| ChannelError::Timeout {
-        step,
-        uri: uri.to_string(),
-        after,
-    };
+    let late = |step, after| ChannelError::Timeout { step, uri: uri.to_string(), after };
     let deadline = Instant::now() + CONNECT;
     let found = timeout(CONNECT, tokio::net::lookup_host((host, port)))
         .await
         .map_err(|_| late("resolve", CONNECT))?
-        .map_err(|source| ChannelError::Resolve {
-            host: host.to_owned(),
-            source,
-        })?;
+        .map_err(|source| ChannelError::Resolve { host: host.to_owned(), source })?;
     let mut addresses: Vec<SocketAddr> = found.take(ADDRESSES).collect();
     addresses.reverse();
-    let mut last = ChannelError::NoAddress {
-        host: host.to_owned(),
-    };
+    let mut last = ChannelError::NoAddress { host: host.to_owned() };
     while let Some(address) = addresses.pop() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
@@ -89,13 +77,7 @@ async fn dial(uri: &http::Uri, host: &str, port: u16) -> Result<TcpStream, Chann
         };
         match connected {
             Ok(tcp) => return Ok(tcp),
-            Err(source) => {
-                last = ChannelError::Connect {
-                    host: host.to_owned(),
-                    address,
-                    source,
-                }
-            }
+            Err(source) => last = ChannelError::Connect { host: host.to_owned(), address, source },
         }
     }
     Err(last)
@@ -122,11 +104,7 @@ async fn handshake(
         Ok(Ok(stream)) => stream,
         Ok(Err(source)) => return Err(refused(endpoint, source)),
         Err(_) => {
-            return Err(ChannelError::Timeout {
-                step: "TLS handshake with",
-                uri: uri(),
-                after: HANDSHAKE,
-            });
+            return Err(ChannelError::Timeout { step: "TLS handshake with", uri: uri(), after: HANDSHAKE });
         }
     };
     if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN) {
@@ -138,11 +116,9 @@ async fn handshake(
 fn refused(endpoint: &Endpoint, source: std::io::Error) -> ChannelError {
     let uri = endpoint.uri.to_string();
     match source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        Some(error @ rustls::Error::InvalidCertificate(_)) => ChannelError::Untrusted {
-            uri,
-            roots: endpoint.trust_text(),
-            source: error.clone(),
-        },
+        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+            ChannelError::Untrusted { uri, roots: endpoint.trust_text(), source: error.clone() }
+        }
         Some(rustls::Error::NoApplicationProtocol) => ChannelError::NotHttp2 { uri },
         _ => ChannelError::Handshake { uri, source },
     }
@@ -161,19 +137,13 @@ where
         .keep_alive_while_idle(false)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|source| ChannelError::Http2 {
-            uri: endpoint.uri.to_string(),
-            source,
-        })?;
+        .map_err(|source| ChannelError::Http2 { uri: endpoint.uri.to_string(), source })?;
     executor.execute(async move {
         if let Err(error) = connection.await {
             tracing::debug!("control plane connection ended: {}", Report(&error));
         }
     });
-    Ok(Transport {
-        send,
-        open: Arc::new(open),
-    })
+    Ok(Transport { send, open: Arc::new(open) })
 }
 
 /// Runs a connection's tasks, and ends them soon after the last of its users is gone: a peer that has gone silent must
@@ -215,12 +185,9 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Transport {
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let response = self.send.send_request(request);
         let open = Arc::clone(&self.open);
-        Box::pin(async move {
-            Ok(response
-                .await
-                .map_err(Broken)?
-                .map(|body| ResponseBody { body, _open: open }))
-        })
+        Box::pin(
+            async move { Ok(response.await.map_err(Broken)?.map(|body| ResponseBody { body, _open: open })) },
+        )
     }
 }
 

@@ -61,9 +61,7 @@ fn decode(bytes: Bytes, limits: &Fields) -> Result<DeltaDiscoveryResponse, Statu
         }
     });
     if fields > limits.response || nested > limits.nested {
-        return Err(Status::out_of_range(
-            "the response has more resources than are taken",
-        ));
+        return Err(Status::out_of_range("the response has more resources than are taken"));
     }
     DeltaDiscoveryResponse::decode(bytes).map_err(|e| Status::internal(e.to_string()))
 }
@@ -94,21 +92,14 @@ fn split_field(mut bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
         WireType::StartGroup | WireType::EndGroup => 0,
     };
     let (body, rest) = bytes.split_at_checked(length)?;
-    let body = if wire_type == WireType::LengthDelimited {
-        body
-    } else {
-        &[]
-    };
+    let body = if wire_type == WireType::LengthDelimited { body } else { &[] };
     Some((tag, body, rest))
 }
 
 /// Tag of the response's resources.
 const RESOURCES: u32 = 2;
 /// Twice the resources that a session keeps, and eight fields for each.
-const FIELDS: Fields = Fields {
-    response: 2_000_000,
-    nested: 16_000_000,
-};
+const FIELDS: Fields = Fields { response: 2_000_000, nested: 16_000_000 };
 
 #[cfg(test)]
 mod tests;

@@ -14,13 +14,8 @@ pub(crate) struct Csr {
 impl Csr {
     /// P-256, empty subject, and one extension: a critical subject alternative name with the identity as its only URI.
     pub(crate) fn new(identity: &str) -> Result<Self, CaError> {
-        let bad = || CaError::Identity {
-            identity: identity.to_owned(),
-        };
-        let failed = |source| CaError::Request {
-            identity: identity.to_owned(),
-            source,
-        };
+        let bad = || CaError::Identity { identity: identity.to_owned() };
+        let failed = |source| CaError::Request { identity: identity.to_owned(), source };
         if identity.is_empty() {
             return Err(bad());
         }
@@ -30,10 +25,7 @@ impl Csr {
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(uri)];
         let request = params.serialize_request(&key).map_err(failed)?;
-        Ok(Self {
-            pem: request.pem().map_err(failed)?,
-            key,
-        })
+        Ok(Self { pem: request.pem().map_err(failed)?, key })
     }
 
     /// The public key as a certificate carries it: SubjectPublicKeyInfo in DER.

@@ -63,10 +63,7 @@ impl Endpoint {
     /// Says once that a token will travel in the open.
     pub(crate) fn warn_when_readable(&self) {
         if self.uri.scheme() == Some(&Scheme::HTTP) && self.credential != Credential::None {
-            tracing::warn!(
-                "{} is plaintext: our token can be read on the way; use https://",
-                self.uri
-            );
+            tracing::warn!("{} is plaintext: our token can be read on the way; use https://", self.uri);
         }
     }
 
@@ -81,9 +78,8 @@ impl Endpoint {
         }
         if let Some(bearer) = self.bearer().await? {
             headers.insert(AUTHORIZATION, bearer);
-            let id = HeaderValue::from_str(&self.cluster_id).map_err(|_| ChannelError::Header {
-                name: "clusterid".to_owned(),
-            })?;
+            let id = HeaderValue::from_str(&self.cluster_id)
+                .map_err(|_| ChannelError::Header { name: "clusterid".to_owned() })?;
             headers.insert(HeaderName::from_static("clusterid"), id);
         }
         Ok(MetadataMap::from_headers(headers))
@@ -94,13 +90,9 @@ impl Endpoint {
             Credential::None => return Ok(None),
             Credential::Token(token) => (token.clone(), "the configured token".to_owned()),
             Credential::TokenFile(path) => {
-                let token =
-                    tokio::fs::read_to_string(path)
-                        .await
-                        .map_err(|source| ChannelError::ReadToken {
-                            path: path.clone(),
-                            source,
-                        })?;
+                let token = tokio::fs::read_to_string(path)
+                    .await
+                    .map_err(|source| ChannelError::ReadToken { path: path.clone(), source })?;
                 (token, format!("token file {}", path.display()))
             }
         };

@@ -230,11 +230,7 @@ impl AdsError {
 /// A connection that closed under an open stream is how istiod rolls out and sheds load.
 fn routine(status: &Status) -> bool {
     let broken = status.source().is_some_and(<dyn Error>::is::<Broken>);
-    broken
-        || matches!(
-            status.code(),
-            Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
-        )
+    broken || matches!(status.code(), Code::Unknown | Code::Cancelled | Code::DeadlineExceeded)
 }
 
 /// A certificate that was not issued.

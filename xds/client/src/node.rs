@@ -35,26 +35,13 @@ impl Node {
             .into_iter()
             .map(|(key, text)| (key.to_owned(), value(Kind::StringValue(text.clone()))))
             .collect();
-        fields.extend(
-            self.metadata
-                .iter()
-                .map(|(key, json)| (key.clone(), from_json(json))),
-        );
-        core::Node {
-            id: self.id(),
-            cluster: String::new(),
-            metadata: Some(Struct { fields }),
-        }
+        fields.extend(self.metadata.iter().map(|(key, json)| (key.clone(), from_json(json))));
+        core::Node { id: self.id(), cluster: String::new(), metadata: Some(Struct { fields }) }
     }
 
     /// Four parts, of which istiod reads the type, the address and the namespace; the suffix is constant in ztunnel too.
     fn id(&self) -> String {
-        let Self {
-            instance_ip,
-            pod_name,
-            pod_namespace,
-            ..
-        } = self;
+        let Self { instance_ip, pod_name, pod_namespace, .. } = self;
         format!("ztunnel~{instance_ip}~{pod_name}.{pod_namespace}~{pod_namespace}.svc.cluster.local")
     }
 }
@@ -65,14 +52,9 @@ fn from_json(json: &Json) -> Value {
         Json::Bool(flag) => Kind::BoolValue(*flag),
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(from_json).collect(),
-        }),
+        Json::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(from_json).collect() }),
         Json::Object(entries) => Kind::StructValue(Struct {
-            fields: entries
-                .iter()
-                .map(|(key, json)| (key.clone(), from_json(json)))
-                .collect(),
+            fields: entries.iter().map(|(key, json)| (key.clone(), from_json(json))).collect(),
         }),
     })
 }

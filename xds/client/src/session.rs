@@ -124,12 +124,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            resources: 1_000_000,
-            name: 4096,
-            resume: 3 << 20,
-            nack: 16 << 10,
-        }
+        Self { resources: 1_000_000, name: 4096, resume: 3 << 20, nack: 16 << 10 }
     }
 }
 
@@ -162,20 +157,12 @@ impl Session {
     /// Holds nothing yet, and never more than the limits say.
     #[must_use]
     pub fn with_limits(node: &Node, limits: Limits) -> Self {
-        Self {
-            node: node.to_proto(),
-            limits,
-            address: Held::default(),
-            authorization: Held::default(),
-        }
+        Self { node: node.to_proto(), limits, address: Held::default(), authorization: Held::default() }
     }
 
     /// The first requests of a new stream, in the order in which they must be sent.
     pub fn open(&mut self) -> Vec<DeltaDiscoveryRequest> {
-        TypeUrl::ALL
-            .into_iter()
-            .map(|type_url| self.subscribe(type_url))
-            .collect()
+        TypeUrl::ALL.into_iter().map(|type_url| self.subscribe(type_url)).collect()
     }
 
     /// Whether every type has had its first answer, on this stream or an earlier one. What was refused counts as
@@ -187,19 +174,11 @@ impl Session {
 
     /// Takes one response apart.
     pub fn receive(&mut self, response: DeltaDiscoveryResponse) -> Received {
-        let DeltaDiscoveryResponse {
-            type_url,
-            nonce,
-            resources,
-            removed_resources,
-            system_version_info: _,
-        } = response;
+        let DeltaDiscoveryResponse { type_url, nonce, resources, removed_resources, system_version_info: _ } =
+            response;
         let Some(known) = TypeUrl::parse(&type_url) else {
             let shown = clip(&type_url, SHOWN).to_owned();
-            return Received::Unknown {
-                type_url: shown,
-                reply: acknowledge(type_url, nonce),
-            };
+            return Received::Unknown { type_url: shown, reply: acknowledge(type_url, nonce) };
         };
         let limits = self.limits;
         let held = self.held(known);
@@ -222,36 +201,20 @@ impl Session {
             match unpack(resource, &limits, !counts || room > 0) {
                 Ok(update) => {
                     room = room.saturating_sub(usize::from(counts));
-                    pending
-                        .versions
-                        .push((update.name.clone(), update.version.clone()));
+                    pending.versions.push((update.name.clone(), update.version.clone()));
                     pending.bytes += u64::try_from(update.value.len()).unwrap_or_default();
                     taken.push(update);
                 }
                 Err(refusal) => pending.refusals.push(refusal),
             }
         }
-        Received::Push {
-            update: Update {
-                type_url: known,
-                resources: taken,
-                removed,
-            },
-            pending,
-        }
+        Received::Push { update: Update { type_url: known, resources: taken, removed }, pending }
     }
 
     /// Ends a push: remembers the versions of what was taken, and answers. A refused resource keeps the version it
     /// had, so that a reconnect makes the control plane send it again.
     pub fn settle(&mut self, pending: Pending, refused: Vec<Refusal>) -> DeltaDiscoveryRequest {
-        let Pending {
-            type_url,
-            nonce,
-            versions,
-            removed,
-            mut refusals,
-            bytes: _,
-        } = pending;
+        let Pending { type_url, nonce, versions, removed, mut refusals, bytes: _ } = pending;
         refusals.extend(refused);
         let refused: HashSet<&str> = refusals.iter().map(|refusal| refusal.name.as_str()).collect();
         let held = self.held(type_url);
@@ -267,11 +230,7 @@ impl Session {
         let mut answer = acknowledge(type_url.as_str().to_owned(), nonce);
         if !refusals.is_empty() {
             let message = nack_message(&refusals, self.limits.nack);
-            answer.error_detail = Some(Status {
-                code: 0,
-                message,
-                details: Vec::new(),
-            });
+            answer.error_detail = Some(Status { code: 0, message, details: Vec::new() });
         }
         answer
     }
@@ -280,11 +239,7 @@ impl Session {
         let limit = self.limits.resume;
         let held = self.held(type_url);
         held.afresh = held.resume_bytes() > limit;
-        let initial_resource_versions = if held.afresh {
-            HashMap::new()
-        } else {
-            held.versions.clone()
-        };
+        let initial_resource_versions = if held.afresh { HashMap::new() } else { held.versions.clone() };
         DeltaDiscoveryRequest {
             node: Some(self.node.clone()),
             type_url: type_url.as_str().to_owned(),
@@ -303,55 +258,32 @@ impl Session {
 
 impl Held {
     fn resume_bytes(&self) -> usize {
-        self.versions
-            .iter()
-            .map(|(name, version)| name.len() + version.len() + ENTRY)
-            .sum()
+        self.versions.iter().map(|(name, version)| name.len() + version.len() + ENTRY).sum()
     }
 
     /// Names as removed what is held and neither sent nor already named.
     fn add_missing(&self, sent: &[Resource], removed: &mut Vec<String>) {
         let mut known: HashSet<&str> = sent.iter().map(|resource| resource.name.as_str()).collect();
         known.extend(removed.iter().map(String::as_str));
-        let mut missing: Vec<String> = self
-            .versions
-            .keys()
-            .filter(|name| !known.contains(name.as_str()))
-            .cloned()
-            .collect();
+        let mut missing: Vec<String> =
+            self.versions.keys().filter(|name| !known.contains(name.as_str())).cloned().collect();
         missing.sort_unstable();
         removed.extend(missing);
     }
 }
 
 fn unpack(resource: Resource, limits: &Limits, room: bool) -> Result<ResourceUpdate, Refusal> {
-    let Resource {
-        name,
-        version,
-        resource,
-        aliases: _,
-        ttl: _,
-        cache_control: _,
-    } = resource;
+    let Resource { name, version, resource, aliases: _, ttl: _, cache_control: _ } = resource;
     if name.len() > limits.name {
-        let why = format!(
-            "the name has {} bytes, at most {} are taken",
-            name.len(),
-            limits.name
-        );
-        return Err(Refusal {
-            name: clip(&name, SHOWN).to_owned(),
-            why,
-        });
+        let why = format!("the name has {} bytes, at most {} are taken", name.len(), limits.name);
+        return Err(Refusal { name: clip(&name, SHOWN).to_owned(), why });
     }
     let body = match resource {
         None => Err("the resource has no body".to_owned()),
         Some(_) if name.is_empty() => Err("the resource has no name".to_owned()),
-        Some(_) if version.len() > limits.name => Err(format!(
-            "the version has {} bytes, at most {} are taken",
-            version.len(),
-            limits.name
-        )),
+        Some(_) if version.len() > limits.name => {
+            Err(format!("the version has {} bytes, at most {} are taken", version.len(), limits.name))
+        }
         Some(_) if !room => Err(format!("more than {} resources of this type", limits.resources)),
         Some(any) => Ok(any.value),
     };
@@ -362,11 +294,7 @@ fn unpack(resource: Resource, limits: &Limits, room: bool) -> Result<ResourceUpd
 }
 
 fn acknowledge(type_url: String, response_nonce: String) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url,
-        response_nonce,
-        ..Default::default()
-    }
+    DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }
 }
 
 /// `name: reason; name: reason`, as ztunnel writes it, and how many did not fit.

@@ -18,22 +18,13 @@ use crate::error::ChannelError;
 pub(crate) async fn config(endpoint: &Endpoint) -> Result<ClientConfig, ChannelError> {
     let roots = Arc::new(roots(endpoint).await?);
     let provider = Arc::new(provider(endpoint.tls12));
-    let failed = |error| ChannelError::Tls {
-        uri: endpoint.uri.to_string(),
-        source: error,
-    };
-    let versions: &[_] = if endpoint.tls12 {
-        &[&version::TLS13, &version::TLS12]
-    } else {
-        &[&version::TLS13]
-    };
+    let failed = |error| ChannelError::Tls { uri: endpoint.uri.to_string(), source: error };
+    let versions: &[_] =
+        if endpoint.tls12 { &[&version::TLS13, &version::TLS12] } else { &[&version::TLS13] };
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
         .build()
         .map_err(|e| failed(rustls::Error::General(e.to_string())))?;
-    let verifier = NamedVerifier {
-        verifier,
-        alternate: alternate(endpoint)?,
-    };
+    let verifier = NamedVerifier { verifier, alternate: alternate(endpoint)? };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(failed)?
@@ -58,17 +49,9 @@ fn provider(tls12: bool) -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ]);
     }
-    let kx_groups = vec![
-        kx_group::X25519,
-        kx_group::SECP256R1,
-        kx_group::SECP384R1,
-        kx_group::X25519MLKEM768,
-    ];
-    CryptoProvider {
-        cipher_suites,
-        kx_groups,
-        ..aws_lc_rs::default_provider()
-    }
+    let kx_groups =
+        vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768];
+    CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() }
 }
 
 async fn roots(endpoint: &Endpoint) -> Result<RootCertStore, ChannelError> {
@@ -76,10 +59,7 @@ async fn roots(endpoint: &Endpoint) -> Result<RootCertStore, ChannelError> {
         TrustAnchor::File(path) => {
             let pem = tokio::fs::read(path)
                 .await
-                .map_err(|source| ChannelError::ReadRoots {
-                    path: path.clone(),
-                    source,
-                })?;
+                .map_err(|source| ChannelError::ReadRoots { path: path.clone(), source })?;
             from_pem(&pem)
         }
         TrustAnchor::Pem(pem) => from_pem(pem.as_bytes()),
@@ -90,23 +70,16 @@ async fn roots(endpoint: &Endpoint) -> Result<RootCertStore, ChannelError> {
     let mut store = RootCertStore::empty();
     let (usable, unusable) = store.add_parsable_certificates(certificates);
     if usable == 0 {
-        return Err(ChannelError::NoRoots {
-            from: endpoint.trust_text(),
-        });
+        return Err(ChannelError::NoRoots { from: endpoint.trust_text() });
     }
     if unusable > 0 {
-        tracing::warn!(
-            "{unusable} root certificates in {} cannot be used",
-            endpoint.trust_text()
-        );
+        tracing::warn!("{unusable} root certificates in {} cannot be used", endpoint.trust_text());
     }
     Ok(store)
 }
 
 fn from_pem(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem)
-        .filter_map(Result::ok)
-        .collect()
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
 }
 
 fn alternate(endpoint: &Endpoint) -> Result<Option<ServerName<'static>>, ChannelError> {
@@ -136,8 +109,7 @@ impl ServerCertVerifier for NamedVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let check = |name: &ServerName<'_>| {
-            self.verifier
-                .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            self.verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
         };
         match (check(server_name), &self.alternate) {
             (Err(error), Some(alternate)) if is_about_the_name(&error) => check(alternate),

@@ -19,13 +19,7 @@ fn good_material_says_whose_it_is_and_for_how_long() {
     let material = Ca::new().sign(wanted().uri(&identity).valid(1_000, 5_000).serial(305_419_896));
     let credentials = Credentials::new(identity.clone(), material, TlsPolicy::default()).unwrap();
     assert_eq!(credentials.identity(), &identity);
-    assert_eq!(
-        (
-            credentials.not_before().as_secs(),
-            credentials.not_after().as_secs()
-        ),
-        (1_000, 5_000)
-    );
+    assert_eq!((credentials.not_before().as_secs(), credentials.not_after().as_secs()), (1_000, 5_000));
     assert_eq!(credentials.chain()[0].serial, "305419896");
     assert_eq!(credentials.roots().len(), 1);
 }
@@ -63,14 +57,8 @@ fn an_unreadable_certificate_is_refused_by_its_position() {
 #[test]
 fn a_certificate_of_somebody_else_is_refused() {
     let ca = Ca::new();
-    let result = Credentials::new(
-        identity("web"),
-        ca.material(&identity("api")),
-        TlsPolicy::default(),
-    );
-    let Err(MaterialError::WrongIdentity { wanted, got }) = result else {
-        panic!("{result:?}")
-    };
+    let result = Credentials::new(identity("web"), ca.material(&identity("api")), TlsPolicy::default());
+    let Err(MaterialError::WrongIdentity { wanted, got }) = result else { panic!("{result:?}") };
     assert_eq!((wanted, got), (identity("web"), Some(identity("api"))));
 }
 
@@ -78,10 +66,7 @@ fn a_certificate_of_somebody_else_is_refused() {
 fn a_certificate_without_a_spiffe_identity_is_refused() {
     let material = Ca::new().sign(wanted().dns("web.apps.svc").uri("https://apps/web"));
     let result = Credentials::new(identity("web"), material, TlsPolicy::default());
-    assert!(
-        matches!(result, Err(MaterialError::WrongIdentity { got: None, .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(MaterialError::WrongIdentity { got: None, .. })), "{result:?}");
 }
 
 #[test]
@@ -117,8 +102,5 @@ fn a_key_is_never_printed() {
     let first_bytes = format!("{:?}", &material.key[..4]);
     let first_bytes = first_bytes.trim_end_matches(']').to_owned();
     let printed = format!("{material:?}");
-    assert!(
-        !printed.contains(&first_bytes) && !printed.contains("key"),
-        "{printed}"
-    );
+    assert!(!printed.contains(&first_bytes) && !printed.contains("key"), "{printed}");
 }

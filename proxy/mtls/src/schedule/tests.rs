@@ -9,17 +9,11 @@ const fn seconds(n: u64) -> Duration {
 }
 
 const fn at(uptime: u64, wall: u64) -> Now {
-    Now {
-        uptime: seconds(uptime),
-        wall: seconds(wall),
-    }
+    Now { uptime: seconds(uptime), wall: seconds(wall) }
 }
 
 const fn valid(not_before: u64, not_after: u64) -> Validity {
-    Validity {
-        not_before: seconds(not_before),
-        not_after: seconds(not_after),
-    }
+    Validity { not_before: seconds(not_before), not_after: seconds(not_after) }
 }
 
 const LEAST: Jitter = Jitter(0);
@@ -59,11 +53,7 @@ fn a_due_time_counts_on_its_own_clock() {
         (Due::Uptime(seconds(100)), at(90, 1_000), None, 10),
         (Due::Uptime(seconds(100)), at(101, 0), Some(1), 0),
     ] {
-        assert_eq!(
-            (due.late(now), due.wait(now)),
-            (late.map(seconds), seconds(wait)),
-            "{due:?} at {now:?}"
-        );
+        assert_eq!((due.late(now), due.wait(now)), (late.map(seconds), seconds(wait)), "{due:?} at {now:?}");
     }
 }
 
@@ -80,14 +70,9 @@ fn retries_double_from_one_second_to_the_longest_delay() {
 fn jitter_moves_a_retry_by_a_fifth_but_never_past_the_longest_delay() {
     let mut least = Backoff::default();
     let mut most = Backoff::default();
-    for (low, high) in [
-        (800, 1_200),
-        (1_600, 2_400),
-        (3_200, 4_800),
-        (6_400, 9_600),
-        (12_800, 19_200),
-        (25_600, 38_400),
-    ] {
+    for (low, high) in
+        [(800, 1_200), (1_600, 2_400), (3_200, 4_800), (6_400, 9_600), (12_800, 19_200), (25_600, 38_400)]
+    {
         assert_eq!(least.failed(at(0, 0), LEAST), Duration::from_millis(low));
         assert_eq!(most.failed(at(0, 0), MOST), Duration::from_millis(high));
     }
@@ -101,10 +86,7 @@ fn jitter_moves_a_retry_by_a_fifth_but_never_past_the_longest_delay() {
 fn a_drawn_jitter_stays_within_a_fifth() {
     for _ in 0..1_000 {
         let delay = Backoff::default().failed(at(0, 0), Jitter::draw());
-        assert!(
-            (Duration::from_millis(800)..=Duration::from_millis(1_200)).contains(&delay),
-            "{delay:?}"
-        );
+        assert!((Duration::from_millis(800)..=Duration::from_millis(1_200)).contains(&delay), "{delay:?}");
     }
 }
 

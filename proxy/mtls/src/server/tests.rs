@@ -24,21 +24,11 @@ use crate::{Accepted, Connected, Credentials, IdentityMismatch, TlsError, TlsLim
 #[tokio::test]
 async fn both_sides_learn_who_the_other_is_and_talk_h2() {
     let ca = Ca::new();
-    let (accepted, connected) = shake(
-        &ca.credentials(&identity("api")),
-        &ca.credentials(&identity("web")),
-        &[identity("api")],
-    )
-    .await;
+    let (accepted, connected) =
+        shake(&ca.credentials(&identity("api")), &ca.credentials(&identity("web")), &[identity("api")]).await;
     let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
-    assert_eq!(
-        (&accepted.peer, &connected.peer),
-        (&identity("web"), &identity("api"))
-    );
-    assert_eq!(
-        connected.stream.get_ref().1.protocol_version(),
-        Some(ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!((&accepted.peer, &connected.peer), (&identity("web"), &identity("api")));
+    assert_eq!(connected.stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
 
     connected.stream.write_all(b"ping").await.unwrap();
     connected.stream.flush().await.unwrap();
@@ -50,10 +40,7 @@ async fn both_sides_learn_who_the_other_is_and_talk_h2() {
 #[tokio::test]
 async fn the_first_spiffe_identity_of_a_certificate_names_the_peer() {
     let ca = Ca::new();
-    let sans = wanted()
-        .uri("https://web")
-        .uri(identity("web"))
-        .uri(identity("second"));
+    let sans = wanted().uri("https://web").uri(identity("web")).uri(identity("second"));
     let client = credentials(&identity("web"), ca.sign(sans));
     let (accepted, _) = shake(&ca.credentials(&identity("api")), &client, &[identity("api")]).await;
     assert_eq!(accepted.unwrap().peer, identity("web"));
@@ -62,41 +49,26 @@ async fn the_first_spiffe_identity_of_a_certificate_names_the_peer() {
 #[tokio::test]
 async fn a_chain_through_an_intermediate_is_presented_whole() {
     let ca = Ca::new();
-    let through = |name| {
-        credentials(
-            &identity(name),
-            ca.sign(wanted().uri(identity(name)).through(ca.intermediate())),
-        )
-    };
+    let through =
+        |name| credentials(&identity(name), ca.sign(wanted().uri(identity(name)).through(ca.intermediate())));
     let (accepted, connected) = shake(&through("api"), &through("web"), &[identity("api")]).await;
-    assert_eq!(
-        (accepted.unwrap().peer, connected.unwrap().peer),
-        (identity("web"), identity("api"))
-    );
+    assert_eq!((accepted.unwrap().peer, connected.unwrap().peer), (identity("web"), identity("api")));
 }
 
 #[tokio::test]
 async fn a_server_with_another_identity_is_left_with_an_alert() {
     let ca = Ca::new();
-    let (accepted, connected) = shake(
-        &ca.credentials(&identity("api")),
-        &ca.credentials(&identity("web")),
-        &[identity("shop")],
-    )
-    .await;
+    let (accepted, connected) =
+        shake(&ca.credentials(&identity("api")), &ca.credentials(&identity("web")), &[identity("shop")])
+            .await;
     let refused = connected.unwrap_err();
-    assert!(
-        matches!(refused, TlsError::Identity(IdentityMismatch::Expected { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, TlsError::Identity(IdentityMismatch::Expected { .. })), "{refused:?}");
     assert_eq!(refused.reason(), Reason::TlsFailed);
     let told = accepted.unwrap_err();
     assert!(
         matches!(
             told,
-            TlsError::Protocol {
-                source: Error::AlertReceived(AlertDescription::CertificateUnknown)
-            }
+            TlsError::Protocol { source: Error::AlertReceived(AlertDescription::CertificateUnknown) }
         ),
         "{told:?}"
     );
@@ -106,17 +78,10 @@ async fn a_server_with_another_identity_is_left_with_an_alert() {
 async fn a_client_of_another_trust_domain_learns_of_its_refusal_on_the_first_read() {
     let ca = Ca::new();
     let stranger = Identity::new("other.mesh", "apps", "web");
-    let (accepted, connected) = shake(
-        &ca.credentials(&identity("api")),
-        &ca.credentials(&stranger),
-        &[identity("api")],
-    )
-    .await;
+    let (accepted, connected) =
+        shake(&ca.credentials(&identity("api")), &ca.credentials(&stranger), &[identity("api")]).await;
     let refused = accepted.unwrap_err();
-    assert!(
-        matches!(refused, TlsError::Identity(IdentityMismatch::TrustDomain { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, TlsError::Identity(IdentityMismatch::TrustDomain { .. })), "{refused:?}");
 
     let error = connected.unwrap().stream.read_u8().await.unwrap_err();
     let alert = error.downcast::<Error>().unwrap();
@@ -126,45 +91,26 @@ async fn a_client_of_another_trust_domain_learns_of_its_refusal_on_the_first_rea
 #[tokio::test]
 async fn an_expired_certificate_is_refused_on_either_side() {
     let ca = Ca::new();
-    let expired = |name| {
-        credentials(
-            &identity(name),
-            ca.sign(wanted().uri(identity(name)).valid(1_000, 2_000)),
-        )
-    };
+    let expired =
+        |name| credentials(&identity(name), ca.sign(wanted().uri(identity(name)).valid(1_000, 2_000)));
 
-    let (_, connected) = shake(
-        &expired("api"),
-        &ca.credentials(&identity("web")),
-        &[identity("api")],
-    )
-    .await;
+    let (_, connected) = shake(&expired("api"), &ca.credentials(&identity("web")), &[identity("api")]).await;
     assert_expired(&connected.unwrap_err());
-    let (accepted, _) = shake(
-        &ca.credentials(&identity("api")),
-        &expired("web"),
-        &[identity("api")],
-    )
-    .await;
+    let (accepted, _) = shake(&ca.credentials(&identity("api")), &expired("web"), &[identity("api")]).await;
     assert_expired(&accepted.unwrap_err());
 }
 
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_refused() {
     let (ours, theirs) = (Ca::named("ours"), Ca::named("theirs"));
-    let (_, connected) = shake(
-        &ours.credentials(&identity("api")),
-        &theirs.credentials(&identity("web")),
-        &[identity("api")],
-    )
-    .await;
+    let (_, connected) =
+        shake(&ours.credentials(&identity("api")), &theirs.credentials(&identity("web")), &[identity("api")])
+            .await;
     let error = connected.unwrap_err();
     assert!(
         matches!(
             error,
-            TlsError::Certificate {
-                source: Error::InvalidCertificate(CertificateError::UnknownIssuer)
-            }
+            TlsError::Certificate { source: Error::InvalidCertificate(CertificateError::UnknownIssuer) }
         ),
         "{error:?}"
     );
@@ -176,15 +122,7 @@ async fn a_client_without_a_certificate_is_refused() {
     let mut config = ca.credentials(&identity("web")).client_config(&[identity("api")]);
     config.client_auth_cert_resolver = Arc::new(NoCertificate);
     let error = accept_from(&ca, config).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TlsError::Protocol {
-                source: Error::NoCertificatesPresented
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, TlsError::Protocol { source: Error::NoCertificatesPresented }), "{error:?}");
 }
 
 #[tokio::test]
@@ -202,15 +140,7 @@ async fn a_client_that_asks_for_another_protocol_is_refused() {
     let mut config = ca.credentials(&identity("web")).client_config(&[identity("api")]);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let error = accept_from(&ca, config).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TlsError::Protocol {
-                source: Error::NoApplicationProtocol
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, TlsError::Protocol { source: Error::NoApplicationProtocol }), "{error:?}");
 }
 
 #[tokio::test]
@@ -235,9 +165,7 @@ async fn a_client_hello_names_h2_and_no_host() {
     let (accepting, dialing) = tcp().await;
     let web = ca.credentials(&identity("web"));
     let hello = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), accepting)
-            .await
-            .unwrap();
+        let start = LazyConfigAcceptor::new(Acceptor::default(), accepting).await.unwrap();
         let hello = start.client_hello();
         let alpn: Vec<_> = hello.alpn().unwrap().map(<[u8]>::to_vec).collect();
         (hello.server_name().map(ToOwned::to_owned), alpn)
@@ -253,26 +181,10 @@ async fn a_client_hello_names_h2_and_no_host() {
 async fn garbage_ends_the_handshake() {
     let ca = Ca::new();
     let (accepting, mut dialing) = tcp().await;
-    dialing
-        .write_all(b"GET / HTTP/1.1\r\nhost: api\r\n\r\n")
-        .await
-        .unwrap();
-    let error = accept(
-        accepting,
-        &ca.credentials(&identity("api")),
-        &TlsLimits::default(),
-    )
-    .await
-    .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TlsError::Protocol {
-                source: Error::InvalidMessage(_)
-            }
-        ),
-        "{error:?}"
-    );
+    dialing.write_all(b"GET / HTTP/1.1\r\nhost: api\r\n\r\n").await.unwrap();
+    let error =
+        accept(accepting, &ca.credentials(&identity("api")), &TlsLimits::default()).await.unwrap_err();
+    assert!(matches!(error, TlsError::Protocol { source: Error::InvalidMessage(_) }), "{error:?}");
 }
 
 #[tokio::test]
@@ -280,13 +192,8 @@ async fn a_peer_that_hangs_up_ends_the_handshake() {
     let ca = Ca::new();
     let (accepting, dialing) = tcp().await;
     drop(dialing);
-    let error = accept(
-        accepting,
-        &ca.credentials(&identity("api")),
-        &TlsLimits::default(),
-    )
-    .await
-    .unwrap_err();
+    let error =
+        accept(accepting, &ca.credentials(&identity("api")), &TlsLimits::default()).await.unwrap_err();
     assert!(matches!(error, TlsError::Io { .. }), "{error:?}");
 }
 
@@ -294,34 +201,18 @@ async fn a_peer_that_hangs_up_ends_the_handshake() {
 async fn a_stalled_peer_is_given_up_on_after_the_limit() {
     let ca = Ca::new();
     let (accepting, dialing) = tcp().await;
-    let limits = TlsLimits {
-        handshake: Duration::from_secs(3),
-    };
+    let limits = TlsLimits { handshake: Duration::from_secs(3) };
     let began = tokio::time::Instant::now();
-    let error = accept(accepting, &ca.credentials(&identity("api")), &limits)
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, TlsError::Timeout { limit } if limit == limits.handshake),
-        "{error:?}"
-    );
+    let error = accept(accepting, &ca.credentials(&identity("api")), &limits).await.unwrap_err();
+    assert!(matches!(error, TlsError::Timeout { limit } if limit == limits.handshake), "{error:?}");
     assert_eq!(began.elapsed().as_secs(), limits.handshake.as_secs());
     drop(dialing);
 
     let (accepting, dialing) = tcp().await;
     let began = tokio::time::Instant::now();
-    let error = connect(
-        dialing,
-        &ca.credentials(&identity("web")),
-        &[identity("api")],
-        &limits,
-    )
-    .await
-    .unwrap_err();
-    assert!(
-        matches!(error, TlsError::Timeout { limit } if limit == limits.handshake),
-        "{error:?}"
-    );
+    let error =
+        connect(dialing, &ca.credentials(&identity("web")), &[identity("api")], &limits).await.unwrap_err();
+    assert!(matches!(error, TlsError::Timeout { limit } if limit == limits.handshake), "{error:?}");
     assert_eq!(began.elapsed().as_secs(), limits.handshake.as_secs());
     drop(accepting);
 }
@@ -337,15 +228,10 @@ async fn a_client_resumes_no_session_even_where_the_server_offers_it() {
     let (expected, limits) = ([identity("api")], TlsLimits::default());
     for _ in 0..2 {
         let (accepting, dialing) = tcp().await;
-        let (accepted, connected) = tokio::join!(
-            acceptor.accept(accepting),
-            connect(dialing, &web, &expected, &limits)
-        );
+        let (accepted, connected) =
+            tokio::join!(acceptor.accept(accepting), connect(dialing, &web, &expected, &limits));
         let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
-        assert_eq!(
-            connected.stream.get_ref().1.handshake_kind(),
-            Some(HandshakeKind::Full)
-        );
+        assert_eq!(connected.stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
         // The tickets travel before the first byte.
         accepted.write_all(b"!").await.unwrap();
         accepted.flush().await.unwrap();
@@ -400,11 +286,9 @@ async fn policies_that_share_a_version_and_a_key_exchange_meet() {
         let policy = TlsPolicy { tls12, pqc };
         Arc::new(Credentials::new(identity.clone(), ca.material(&identity), policy).unwrap())
     };
-    for (server, client) in [
-        ((false, true), (false, false)),
-        ((false, false), (false, true)),
-        ((true, false), (true, false)),
-    ] {
+    for (server, client) in
+        [((false, true), (false, false)), ((false, false), (false, true)), ((true, false), (true, false))]
+    {
         let (api, web) = (with("api", server.0, server.1), with("web", client.0, client.1));
         let (accepted, connected) = shake(&api, &web, &[identity("api")]).await;
         assert_eq!(accepted.unwrap().peer, identity("web"), "{server:?} {client:?}");
@@ -420,11 +304,7 @@ async fn policies_that_share_a_version_and_a_key_exchange_meet() {
 async fn tls12_is_spoken_only_where_the_policy_allows_it() {
     let ca = Ca::new();
     let web = || {
-        let provider = TlsPolicy {
-            tls12: true,
-            pqc: false,
-        }
-        .provider();
+        let provider = TlsPolicy { tls12: true, pqc: false }.provider();
         let template = ca.credentials(&identity("web")).client_config(&[identity("api")]);
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS12])
@@ -439,26 +319,12 @@ async fn tls12_is_spoken_only_where_the_policy_allows_it() {
         config
     };
     let error = accept_from(&ca, web()).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TlsError::Protocol {
-                source: Error::PeerIncompatible(_)
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, TlsError::Protocol { source: Error::PeerIncompatible(_) }), "{error:?}");
 
-    let policy = TlsPolicy {
-        tls12: true,
-        pqc: false,
-    };
+    let policy = TlsPolicy { tls12: true, pqc: false };
     let api = Credentials::new(identity("api"), ca.material(&identity("api")), policy).unwrap();
     let accepted = accept_with(&Arc::new(api), web()).await.unwrap();
-    assert_eq!(
-        accepted.stream.get_ref().1.protocol_version(),
-        Some(ProtocolVersion::TLSv1_2)
-    );
+    assert_eq!(accepted.stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_2));
     assert_eq!(accepted.peer, identity("web"));
 }
 
@@ -469,10 +335,7 @@ async fn shake(
 ) -> (Result<Accepted, TlsError>, Result<Connected, TlsError>) {
     let (accepting, dialing) = tcp().await;
     let limits = TlsLimits::default();
-    tokio::join!(
-        accept(accepting, server, &limits),
-        connect(dialing, client, expected, &limits)
-    )
+    tokio::join!(accept(accepting, server, &limits), connect(dialing, client, expected, &limits))
 }
 
 /// Our server against a client of any make.
@@ -485,10 +348,7 @@ async fn accept_with(server: &Arc<Credentials>, client: ClientConfig) -> Result<
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let limits = TlsLimits::default();
     let connector = TlsConnector::from(Arc::new(client));
-    let (accepted, _) = tokio::join!(
-        accept(accepting, server, &limits),
-        connector.connect(name, dialing)
-    );
+    let (accepted, _) = tokio::join!(accept(accepting, server, &limits), connector.connect(name, dialing));
     accepted
 }
 

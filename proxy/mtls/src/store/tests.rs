@@ -26,10 +26,7 @@ async fn many_waiters_share_one_fetch() {
     let mut first = None;
     for waiter in waiters {
         let credentials = waiter.await.unwrap().unwrap();
-        assert!(Arc::ptr_eq(
-            first.get_or_insert_with(|| Arc::clone(&credentials)),
-            &credentials
-        ));
+        assert!(Arc::ptr_eq(first.get_or_insert_with(|| Arc::clone(&credentials)), &credentials));
     }
     assert!(Arc::ptr_eq(&rig.have("web"), first.as_ref().unwrap()));
     rig.no_call().await;
@@ -173,9 +170,7 @@ async fn a_renewed_certificate_serves_new_connections() {
 
     rig.skew(Duration::from_secs(1_800));
     rig.store.shared.wake.notify_one();
-    rig.called("api")
-        .await
-        .send(Ok(rig.ca.sign(wanted().uri(identity("api")).serial(42))));
+    rig.called("api").await.send(Ok(rig.ca.sign(wanted().uri(identity("api")).serial(42))));
     let old = rig.have("api");
     while Arc::ptr_eq(&old, &rig.have("api")) {
         tokio::task::yield_now().await;
@@ -214,13 +209,7 @@ async fn a_connection_fails_at_once_while_there_is_no_certificate_and_hurries_no
     rig.called("web").await.refuse();
     let began = Instant::now();
     let error = waiter.await.unwrap().unwrap_err();
-    let IdentityError::Unavailable {
-        identity: whose,
-        source,
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
+    let IdentityError::Unavailable { identity: whose, source } = &error else { panic!("{error:?}") };
     assert_eq!(whose, &identity("web"));
     assert!(matches!(**source, FetchError::Source { .. }), "{source:?}");
 
@@ -229,11 +218,7 @@ async fn a_connection_fails_at_once_while_there_is_no_certificate_and_hurries_no
         assert!(matches!(error, IdentityError::Unavailable { .. }), "{error:?}");
     }
     let retry = rig.called("web").await;
-    assert!(
-        began.elapsed() >= Duration::from_millis(800),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
     assert!(matches!(rig.refused("web"), IdentityError::Unavailable { .. }));
     retry.issue(&rig.ca);
     settle().await;
@@ -258,16 +243,9 @@ async fn a_certificate_for_somebody_else_is_not_served() {
     let call = rig.called("web").await;
     call.send(Ok(rig.ca.material(&identity("api"))));
     let error = waiter.await.unwrap().unwrap_err();
-    let IdentityError::Unavailable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let IdentityError::Unavailable { source, .. } = error else { panic!("{error:?}") };
     assert!(
-        matches!(
-            *source,
-            FetchError::Material {
-                source: MaterialError::WrongIdentity { .. }
-            }
-        ),
+        matches!(*source, FetchError::Material { source: MaterialError::WrongIdentity { .. } }),
         "{source:?}"
     );
 }
@@ -279,9 +257,7 @@ async fn a_source_that_never_answers_is_given_up_on() {
     let began = Instant::now();
     let _call = rig.called("web").await;
     let error = waiter.await.unwrap().unwrap_err();
-    let IdentityError::Unavailable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let IdentityError::Unavailable { source, .. } = error else { panic!("{error:?}") };
     assert!(
         matches!(*source, FetchError::Timeout { limit } if limit == Limits::default().fetch),
         "{source:?}"
@@ -293,9 +269,7 @@ async fn a_source_that_never_answers_is_given_up_on() {
 async fn a_source_that_panics_fails_one_attempt() {
     let store = Store::new(Arc::new(Panics), TlsPolicy::default(), Limits::default());
     let error = store.credentials(&identity("web")).await.unwrap_err();
-    let IdentityError::Unavailable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let IdentityError::Unavailable { source, .. } = error else { panic!("{error:?}") };
     assert!(matches!(*source, FetchError::Panicked), "{source:?}");
     let error = store.credentials(&identity("api")).await.unwrap_err();
     assert!(matches!(error, IdentityError::Unavailable { .. }), "{error:?}");
@@ -303,10 +277,7 @@ async fn a_source_that_panics_fails_one_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_store_takes_no_new_identity_and_serves_the_old_ones() {
-    let mut rig = Rig::with(Limits {
-        identities: 2,
-        ..Limits::default()
-    });
+    let mut rig = Rig::with(Limits { identities: 2, ..Limits::default() });
     rig.provide("one").await;
     rig.provide("two").await;
     let error = rig.refused("three");
@@ -366,11 +337,7 @@ async fn certificates_that_are_due_on_arrival_are_served_and_fetched_at_a_pace()
         rig.have("web");
     }
     // 1 + 2 + 4 + 8 + 16 seconds, each less a fifth.
-    assert!(
-        began.elapsed() >= Duration::from_secs(24),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= Duration::from_secs(24), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -381,9 +348,7 @@ async fn the_dump_shows_every_state_and_no_key() {
         rig.store.prefetch(&identity(name));
         let call = rig.called(name).await;
         match name {
-            "good" => call.send(Ok(rig
-                .ca
-                .sign(wanted().uri(identity("good")).serial(4_294_967_296)))),
+            "good" => call.send(Ok(rig.ca.sign(wanted().uri(identity("good")).serial(4_294_967_296)))),
             "bad" => call.refuse(),
             _ => flying = Some(call),
         }
@@ -391,17 +356,12 @@ async fn the_dump_shows_every_state_and_no_key() {
     }
     let dump = rig.store.dump();
     drop(flying);
-    let states: Vec<_> = dump
-        .iter()
-        .map(|entry| (entry.identity.to_string(), entry.state.as_str()))
-        .collect();
+    let states: Vec<_> =
+        dump.iter().map(|entry| (entry.identity.to_string(), entry.state.as_str())).collect();
     assert_eq!(
         states,
         [
-            (
-                identity("bad").to_string(),
-                "Unavailable: fetch certificate: the authority says no"
-            ),
+            (identity("bad").to_string(), "Unavailable: fetch certificate: the authority says no"),
             (identity("good").to_string(), "Available"),
             (identity("new").to_string(), "Initializing"),
         ]
@@ -421,21 +381,11 @@ async fn the_dump_shows_every_state_and_no_key() {
 #[test]
 fn when_its_runtime_ends_who_waits_is_told() {
     let (calls, mut called) = mpsc::unbounded_channel();
-    let fetching = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let fetching = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = fetching.block_on(async {
-        Store::new(
-            Arc::new(Scripted { calls }),
-            TlsPolicy::default(),
-            Limits::default(),
-        )
+        Store::new(Arc::new(Scripted { calls }), TlsPolicy::default(), Limits::default())
     });
-    let traffic = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let traffic = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     traffic.block_on(async {
         let waiter = tokio::spawn({
             let store = Arc::clone(&store);
@@ -501,14 +451,7 @@ impl Rig {
         };
         let source = Arc::new(Scripted { calls });
         let store = Store::with_clock(source, TlsPolicy::default(), limits, Box::new(wall));
-        Self {
-            ca: Ca::new(),
-            store,
-            calls: called,
-            skew,
-            began,
-            epoch,
-        }
+        Self { ca: Ca::new(), store, calls: called, skew, began, epoch }
     }
 
     /// The wall clock jumps forward by this much.
@@ -531,9 +474,7 @@ impl Rig {
     #[track_caller]
     fn refused(&self, name: &str) -> IdentityError {
         let credentials = self.store.credentials(&identity(name)).now_or_never();
-        credentials
-            .expect("must not wait")
-            .expect_err("must not be available")
+        credentials.expect("must not wait").expect_err("must not be available")
     }
 
     async fn ready(&self, name: &str) -> Arc<Credentials> {
@@ -542,10 +483,7 @@ impl Rig {
 
     fn state(&self, name: &str) -> String {
         let dump = self.store.dump();
-        dump.into_iter()
-            .find(|entry| entry.identity == identity(name))
-            .unwrap()
-            .state
+        dump.into_iter().find(|entry| entry.identity == identity(name)).unwrap().state
     }
 
     async fn call(&mut self) -> Call {
@@ -607,11 +545,7 @@ impl Call {
     }
 
     fn send(self, answer: Result<Material, SourceError>) {
-        assert!(
-            self.answer.send(answer).is_ok(),
-            "nobody waits for {}",
-            self.identity
-        );
+        assert!(self.answer.send(answer).is_ok(), "nobody waits for {}", self.identity);
     }
 }
 
@@ -619,11 +553,7 @@ impl CertSource for Scripted {
     fn fetch(&self, identity: Identity) -> BoxFuture<'static, Result<Material, SourceError>> {
         let (answer, answered) = oneshot::channel();
         // A test that has seen enough leaves its calls unanswered.
-        let asked = self.calls.send(Call {
-            identity,
-            answer,
-            wall: 0,
-        });
+        let asked = self.calls.send(Call { identity, answer, wall: 0 });
         async move {
             asked.map_err(|error| Arc::new(error) as SourceError)?;
             answered.await.map_err(|error| Arc::new(error) as SourceError)?
@@ -642,17 +572,11 @@ impl CertSource for Panics {
 async fn served(credentials: &Arc<Credentials>, client: &Arc<Credentials>) -> String {
     let (accepting, dialing) = tcp().await;
     let (expected, limits) = ([credentials.identity().clone()], TlsLimits::default());
-    let (_accepted, connected) = tokio::join!(
-        accept(accepting, credentials, &limits),
-        connect(dialing, client, &expected, &limits)
-    );
+    let (_accepted, connected) =
+        tokio::join!(accept(accepting, credentials, &limits), connect(dialing, client, &expected, &limits));
     let connected = connected.unwrap();
     let leaf = &connected.stream.get_ref().1.peer_certificates().unwrap()[0];
-    x509_parser::parse_x509_certificate(leaf)
-        .unwrap()
-        .1
-        .serial
-        .to_string()
+    x509_parser::parse_x509_certificate(leaf).unwrap().1.serial.to_string()
 }
 
 /// Lets every task that can run do so.
@@ -665,8 +589,5 @@ async fn settle() {
 /// Dates have whole seconds.
 #[track_caller]
 fn assert_about(got: Duration, want: Duration) {
-    assert!(
-        got.abs_diff(want) <= Duration::from_secs(2),
-        "{got:?}, not about {want:?}"
-    );
+    assert!(got.abs_diff(want) <= Duration::from_secs(2), "{got:?}, not about {want:?}");
 }

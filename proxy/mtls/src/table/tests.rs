@@ -20,24 +20,10 @@ async fn what_an_abandoned_attempt_brings_is_not_taken_for_the_next_one() {
     let _waiting = table.ask(&web, at(1)).unwrap();
     let current = table.begin(&web, task());
 
-    table.finish(
-        &web,
-        abandoned,
-        Ok(certificate(&ca, &web, 1)),
-        at(2),
-        Jitter::draw(),
-    );
+    table.finish(&web, abandoned, Ok(certificate(&ca, &web, 1)), at(2), Jitter::draw());
     assert!(matches!(table.ask(&web, at(2)).unwrap(), Asked::Wait(_)));
-    table.finish(
-        &web,
-        current,
-        Ok(certificate(&ca, &web, 2)),
-        at(3),
-        Jitter::draw(),
-    );
-    let Asked::Settled(State::Available(got)) = table.ask(&web, at(3)).unwrap() else {
-        panic!()
-    };
+    table.finish(&web, current, Ok(certificate(&ca, &web, 2)), at(3), Jitter::draw());
+    let Asked::Settled(State::Available(got)) = table.ask(&web, at(3)).unwrap() else { panic!() };
     assert_eq!(got.chain()[0].serial, "2");
 }
 
@@ -70,8 +56,5 @@ fn task() -> AbortHandle {
 /// So many seconds after the store began.
 fn at(uptime: u64) -> Now {
     let uptime = Duration::from_secs(uptime);
-    Now {
-        uptime,
-        wall: now() + uptime,
-    }
+    Now { uptime, wall: now() + uptime }
 }

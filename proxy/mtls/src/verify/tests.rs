@@ -19,38 +19,22 @@ use crate::testing::{self, Ca, Wanted, identity, trust};
 fn a_server_with_an_expected_identity_is_accepted() {
     let ca = Ca::new();
     for san in [identity("web"), identity("api")] {
-        assert_eq!(
-            server(
-                &[&ca],
-                &ca,
-                wanted().uri(&san),
-                &[identity("api"), identity("web")]
-            ),
-            Ok(())
-        );
+        assert_eq!(server(&[&ca], &ca, wanted().uri(&san), &[identity("api"), identity("web")]), Ok(()));
     }
 }
 
 #[test]
 fn any_spiffe_san_of_a_server_may_match() {
     let ca = Ca::new();
-    let many = wanted()
-        .uri("https://web")
-        .uri(identity("other"))
-        .uri(identity("web"));
+    let many = wanted().uri("https://web").uri(identity("other")).uri(identity("web"));
     assert_eq!(server(&[&ca], &ca, many, &[identity("web")]), Ok(()));
 }
 
 #[test]
 fn a_server_with_another_identity_is_refused_by_name() {
     let ca = Ca::new();
-    let error = server(
-        &[&ca],
-        &ca,
-        wanted().uri(identity("api")),
-        &[identity("web"), identity("shop")],
-    )
-    .unwrap_err();
+    let error =
+        server(&[&ca], &ca, wanted().uri(identity("api")), &[identity("web"), identity("shop")]).unwrap_err();
     let mismatch = mismatch(&error);
     assert_eq!(
         mismatch,
@@ -77,10 +61,7 @@ fn names_other_than_spiffe_identities_prove_nothing() {
         wanted().uri("https://cluster.local/ns/apps/sa/web"),
     ] {
         let error = server(&[&ca], &ca, sans, &[identity("web")]).unwrap_err();
-        assert!(
-            matches!(mismatch(&error), IdentityMismatch::Expected { .. }),
-            "{error:?}"
-        );
+        assert!(matches!(mismatch(&error), IdentityMismatch::Expected { .. }), "{error:?}");
     }
 }
 
@@ -88,19 +69,13 @@ fn names_other_than_spiffe_identities_prove_nothing() {
 fn with_nobody_expected_nobody_is_accepted() {
     let ca = Ca::new();
     let error = server(&[&ca], &ca, wanted().uri(identity("web")), &[]).unwrap_err();
-    assert!(
-        matches!(mismatch(&error), IdentityMismatch::Expected { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(mismatch(&error), IdentityMismatch::Expected { .. }), "{error:?}");
 }
 
 #[test]
 fn a_client_of_our_trust_domain_is_accepted_whoever_it_is() {
     let ca = Ca::new();
-    for san in [
-        identity("web"),
-        Identity::new("cluster.local", "elsewhere", "anybody"),
-    ] {
+    for san in [identity("web"), Identity::new("cluster.local", "elsewhere", "anybody")] {
         assert_eq!(client(&[&ca], &ca, wanted().uri(san)), Ok(()));
     }
 }
@@ -112,10 +87,7 @@ fn a_client_of_another_trust_domain_is_refused() {
     let error = client(&[&ca], &ca, wanted().uri(&stranger)).unwrap_err();
     assert_eq!(
         mismatch(&error),
-        IdentityMismatch::TrustDomain {
-            ours: "cluster.local".into(),
-            got: vec![stranger]
-        }
+        IdentityMismatch::TrustDomain { ours: "cluster.local".into(), got: vec![stranger] }
     );
 }
 
@@ -123,13 +95,7 @@ fn a_client_of_another_trust_domain_is_refused() {
 fn a_client_without_a_spiffe_identity_is_refused() {
     let ca = Ca::new();
     let error = client(&[&ca], &ca, wanted().dns("web")).unwrap_err();
-    assert_eq!(
-        mismatch(&error),
-        IdentityMismatch::TrustDomain {
-            ours: "cluster.local".into(),
-            got: vec![]
-        }
-    );
+    assert_eq!(mismatch(&error), IdentityMismatch::TrustDomain { ours: "cluster.local".into(), got: vec![] });
 }
 
 #[test]
@@ -137,9 +103,7 @@ fn a_refused_peer_is_quoted_only_so_far() {
     let ca = Ca::new();
     let many = (0..40).fold(wanted(), |wanted, n| wanted.uri(identity(&format!("sa{n}"))));
     let error = server(&[&ca], &ca, many, &[identity("web")]).unwrap_err();
-    let IdentityMismatch::Expected { got, .. } = mismatch(&error) else {
-        panic!("{error:?}")
-    };
+    let IdentityMismatch::Expected { got, .. } = mismatch(&error) else { panic!("{error:?}") };
     assert_eq!(got.len(), 8);
 }
 
@@ -148,15 +112,7 @@ fn a_chain_to_an_unknown_root_is_refused() {
     let (ours, theirs) = (Ca::named("ours"), Ca::named("theirs"));
     let want = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
     assert_eq!(client(&[&ours], &theirs, wanted().uri(identity("web"))), want);
-    assert_eq!(
-        server(
-            &[&ours],
-            &theirs,
-            wanted().uri(identity("web")),
-            &[identity("web")]
-        ),
-        want
-    );
+    assert_eq!(server(&[&ours], &theirs, wanted().uri(identity("web")), &[identity("web")]), want);
 }
 
 #[test]
@@ -170,10 +126,7 @@ fn a_root_of_the_same_name_with_another_key_is_not_ours() {
 fn each_of_several_roots_is_trusted() {
     let (old, new) = (Ca::new(), Ca::new());
     for issuer in [&old, &new] {
-        assert_eq!(
-            client(&[&old, &new], issuer, wanted().uri(identity("web"))),
-            Ok(())
-        );
+        assert_eq!(client(&[&old, &new], issuer, wanted().uri(identity("web"))), Ok(()));
     }
 }
 
@@ -197,17 +150,9 @@ fn an_expired_certificate_is_refused_with_both_clocks() {
 #[test]
 fn a_certificate_that_has_not_begun_is_refused() {
     let ca = Ca::new();
-    let error = client(
-        &[&ca],
-        &ca,
-        wanted().uri(identity("web")).valid(NOW + 1, NOW + 60),
-    )
-    .unwrap_err();
+    let error = client(&[&ca], &ca, wanted().uri(identity("web")).valid(NOW + 1, NOW + 60)).unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })
-        ),
+        matches!(error, Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })),
         "{error:?}"
     );
 }
@@ -216,64 +161,38 @@ fn a_certificate_that_has_not_begun_is_refused() {
 fn a_certificate_serves_only_its_usage() {
     let ca = Ca::new();
     let web = || wanted().uri(identity("web"));
-    assert_eq!(
-        server(&[&ca], &ca, web().only_for(ServerAuth), &[identity("web")]),
-        Ok(())
-    );
+    assert_eq!(server(&[&ca], &ca, web().only_for(ServerAuth), &[identity("web")]), Ok(()));
     assert_eq!(client(&[&ca], &ca, web().only_for(ClientAuth)), Ok(()));
     let want = Err(Error::InvalidCertificate(CertificateError::InvalidPurpose));
-    assert_eq!(
-        server(&[&ca], &ca, web().only_for(ClientAuth), &[identity("web")]),
-        want
-    );
+    assert_eq!(server(&[&ca], &ca, web().only_for(ClientAuth), &[identity("web")]), want);
     assert_eq!(client(&[&ca], &ca, web().only_for(ServerAuth)), want);
 }
 
 #[test]
 fn garbage_for_a_certificate_is_refused() {
     let ca = Ca::new();
-    let verifier = MeshClient {
-        trust: trust(&[&ca]),
-        trust_domain: "cluster.local".into(),
-    };
+    let verifier = MeshClient { trust: trust(&[&ca]), trust_domain: "cluster.local".into() };
     for garbage in [&b""[..], b"\x30", b"\x30\x82\xff\xff", b"not a certificate"] {
-        let error = verifier
-            .verify_client_cert(&CertificateDer::from(garbage), &[], now())
-            .unwrap_err();
+        let error = verifier.verify_client_cert(&CertificateDer::from(garbage), &[], now()).unwrap_err();
         assert_eq!(error, Error::InvalidCertificate(CertificateError::BadEncoding));
     }
 }
 
 fn server(trusted: &[&Ca], issuer: &Ca, peer: Wanted, expected: &[Identity]) -> Result<(), Error> {
-    let verifier = ExpectedServer {
-        trust: trust(trusted),
-        expected: Arc::from(expected),
-    };
+    let verifier = ExpectedServer { trust: trust(trusted), expected: Arc::from(expected) };
     let chain = chain(issuer, peer);
     let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-    verifier
-        .verify_server_cert(&chain[0], &chain[1..], &name, &[], now())
-        .map(|_| ())
+    verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], now()).map(|_| ())
 }
 
 fn client(trusted: &[&Ca], issuer: &Ca, peer: Wanted) -> Result<(), Error> {
-    let verifier = MeshClient {
-        trust: trust(trusted),
-        trust_domain: "cluster.local".into(),
-    };
+    let verifier = MeshClient { trust: trust(trusted), trust_domain: "cluster.local".into() };
     let chain = chain(issuer, peer);
-    verifier
-        .verify_client_cert(&chain[0], &chain[1..], now())
-        .map(|_| ())
+    verifier.verify_client_cert(&chain[0], &chain[1..], now()).map(|_| ())
 }
 
 fn chain(issuer: &Ca, peer: Wanted) -> Vec<CertificateDer<'static>> {
-    issuer
-        .sign(peer)
-        .chain
-        .into_iter()
-        .map(CertificateDer::from)
-        .collect()
+    issuer.sign(peer).chain.into_iter().map(CertificateDer::from).collect()
 }
 
 /// A certificate of nobody that is valid at `NOW`.

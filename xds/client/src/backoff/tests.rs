@@ -8,10 +8,7 @@ const ALL: Jitter = Jitter(u32::MAX);
 #[track_caller]
 fn check(endings: &[Retry], jitter: Jitter, want: &[u64]) {
     let mut backoff = Backoff::new();
-    let waits: Vec<Duration> = endings
-        .iter()
-        .map(|retry| backoff.after(*retry, jitter))
-        .collect();
+    let waits: Vec<Duration> = endings.iter().map(|retry| backoff.after(*retry, jitter)).collect();
     let want: Vec<Duration> = want.iter().map(|millis| Duration::from_millis(*millis)).collect();
     assert_eq!(waits, want);
 }
@@ -30,11 +27,7 @@ fn failures_never_wait_longer_than_15_seconds() {
 
 #[test]
 fn a_routine_ending_starts_over() {
-    check(
-        &[Retry::Later, Retry::Later, Retry::Soon, Retry::Later],
-        ALL,
-        &[20, 40, 10, 20],
-    );
+    check(&[Retry::Later, Retry::Later, Retry::Soon, Retry::Later], ALL, &[20, 40, 10, 20]);
 }
 
 #[test]
@@ -45,8 +38,5 @@ fn jitter_takes_at_most_half_of_the_wait_away() {
 #[test]
 fn jitter_is_even_in_between() {
     let wait = Backoff::new().after(Retry::Later, Jitter(u32::MAX / 2));
-    assert!(
-        wait > Duration::from_micros(14_999) && wait < Duration::from_micros(15_001),
-        "{wait:?}"
-    );
+    assert!(wait > Duration::from_micros(14_999) && wait < Duration::from_micros(15_001), "{wait:?}");
 }

@@ -23,10 +23,7 @@ fn fewer_than_a_leaf_and_a_root_are_refused() {
     let (ca, csr) = (ca(), Csr::new(WEB).unwrap());
     for elements in [vec![], vec![leaf(&ca, &csr, &[WEB])]] {
         let error = check(&elements, &csr).unwrap_err();
-        assert!(
-            matches!(error, CaError::ShortChain { elements: n } if n == elements.len()),
-            "{error:?}"
-        );
+        assert!(matches!(error, CaError::ShortChain { elements: n } if n == elements.len()), "{error:?}");
     }
 }
 
@@ -35,9 +32,7 @@ fn a_certificate_for_someone_else_is_refused() {
     let (ca, csr) = (ca(), Csr::new(WEB).unwrap());
     for (names, first) in [(&[API, WEB][..], Some(API)), (&[][..], None)] {
         let error = check(&[leaf(&ca, &csr, names), ca.pem.clone()], &csr).unwrap_err();
-        let CaError::WrongIdentity { wanted, got } = &error else {
-            panic!("{error:?}")
-        };
+        let CaError::WrongIdentity { wanted, got } = &error else { panic!("{error:?}") };
         assert_eq!((wanted.as_str(), got.as_deref()), (WEB, first));
     }
 }
@@ -60,10 +55,7 @@ fn without_impersonation_the_ca_chooses_the_name() {
 fn a_certificate_for_another_key_is_refused() {
     let (ca, csr, other) = (ca(), Csr::new(WEB).unwrap(), Csr::new(WEB).unwrap());
     let error = check(&[leaf(&ca, &other, &[WEB]), ca.pem.clone()], &csr).unwrap_err();
-    assert!(
-        matches!(&error, CaError::WrongKey { identity } if identity == WEB),
-        "{error:?}"
-    );
+    assert!(matches!(&error, CaError::WrongKey { identity } if identity == WEB), "{error:?}");
 }
 
 #[test]
@@ -79,10 +71,7 @@ fn an_element_that_is_no_certificate_is_named() {
     ];
     for (elements, at) in rows {
         let error = check(&elements, &csr).unwrap_err();
-        assert!(
-            matches!(error, CaError::Element { index, .. } if index == at),
-            "{error:?}"
-        );
+        assert!(matches!(error, CaError::Element { index, .. } if index == at), "{error:?}");
     }
 }
 
@@ -98,11 +87,7 @@ fn roots_that_cannot_be_read_are_left_out() {
 #[test]
 fn a_chain_without_a_usable_root_is_refused() {
     let (ca, csr) = (ca(), Csr::new(WEB).unwrap());
-    for bundle in [
-        "",
-        "words",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    ] {
+    for bundle in ["", "words", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         let error = check(&[leaf(&ca, &csr, &[WEB]), bundle.to_owned()], &csr).unwrap_err();
         assert!(matches!(error, CaError::NoRoots), "{error:?}");
     }
@@ -119,19 +104,13 @@ fn ca() -> Ca {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    Ca {
-        pem: certificate.pem(),
-        der: certificate.der().to_vec(),
-        issuer: Issuer::new(params, key),
-    }
+    Ca { pem: certificate.pem(), der: certificate.der().to_vec(), issuer: Issuer::new(params, key) }
 }
 
 fn leaf(ca: &Ca, csr: &Csr, uris: &[&str]) -> String {
     let mut request = rcgen::CertificateSigningRequestParams::from_pem(&csr.pem).unwrap();
-    request.params.subject_alt_names = uris
-        .iter()
-        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
-        .collect();
+    request.params.subject_alt_names =
+        uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
     request.signed_by(&ca.issuer).unwrap().pem()
 }
 

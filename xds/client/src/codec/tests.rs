@@ -7,19 +7,13 @@ use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource}
 
 use super::{FIELDS, Fields, count, decode};
 
-const SMALL: Fields = Fields {
-    response: 5,
-    nested: 10,
-};
+const SMALL: Fields = Fields { response: 5, nested: 10 };
 
 fn response(resources: usize) -> DeltaDiscoveryResponse {
     let resource = |index: usize| Resource {
         name: format!("resource-{index}"),
         version: "1".to_owned(),
-        resource: Some(Any {
-            type_url: "t".to_owned(),
-            value: vec![0xff; 3],
-        }),
+        resource: Some(Any { type_url: "t".to_owned(), value: vec![0xff; 3] }),
         ..Default::default()
     };
     DeltaDiscoveryResponse {
@@ -39,10 +33,7 @@ fn refused(bytes: Vec<u8>, code: Code) {
 #[test]
 fn a_response_within_bounds_is_read_whole() {
     let response = response(3);
-    assert_eq!(
-        decode(Bytes::from(response.encode_to_vec()), &SMALL).unwrap(),
-        response
-    );
+    assert_eq!(decode(Bytes::from(response.encode_to_vec()), &SMALL).unwrap(), response);
 }
 
 #[test]
@@ -53,18 +44,8 @@ fn more_resources_than_are_taken_are_not_decoded() {
 #[test]
 fn many_tiny_fields_in_one_resource_are_not_decoded() {
     let aliases = vec![String::new(); 11];
-    let resources = vec![Resource {
-        aliases,
-        ..Default::default()
-    }];
-    refused(
-        DeltaDiscoveryResponse {
-            resources,
-            ..Default::default()
-        }
-        .encode_to_vec(),
-        Code::OutOfRange,
-    );
+    let resources = vec![Resource { aliases, ..Default::default() }];
+    refused(DeltaDiscoveryResponse { resources, ..Default::default() }.encode_to_vec(), Code::OutOfRange);
 }
 
 #[test]

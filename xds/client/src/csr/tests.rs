@@ -39,10 +39,7 @@ fn the_name_is_critical() {
         // SubjectAltName (2.5.29.17) followed by the critical flag (RFC 5280 4.1).
         let critical = [0x06, 0x03, 0x55, 0x1d, 0x11, 0x01, 0x01, 0xff];
         let raw = request.certification_request_info.raw;
-        assert!(
-            raw.windows(critical.len()).any(|window| window == critical),
-            "{raw:02x?}"
-        );
+        assert!(raw.windows(critical.len()).any(|window| window == critical), "{raw:02x?}");
     });
 }
 
@@ -54,10 +51,7 @@ fn the_key_is_p256_and_signs_the_request() {
         let curve = algorithm.parameters.as_ref().unwrap().as_oid().unwrap();
         assert_eq!(curve, OID_EC_P256);
         assert_eq!(request.signature_algorithm.algorithm, OID_SIG_ECDSA_WITH_SHA256);
-        assert_eq!(
-            request.certification_request_info.subject_pki.raw,
-            csr.public_key()
-        );
+        assert_eq!(request.certification_request_info.subject_pki.raw, csr.public_key());
     });
 }
 
@@ -71,20 +65,14 @@ fn the_private_key_belongs_to_the_public_one() {
 
 #[test]
 fn every_request_has_a_new_key() {
-    assert_ne!(
-        Csr::new(WEB).unwrap().public_key(),
-        Csr::new(WEB).unwrap().public_key()
-    );
+    assert_ne!(Csr::new(WEB).unwrap().public_key(), Csr::new(WEB).unwrap().public_key());
 }
 
 #[test]
 fn an_identity_that_no_certificate_can_carry_is_refused() {
     for identity in ["", "spiffe://cluster.local/ns/größe/sa/web"] {
         let error = Csr::new(identity).err().unwrap();
-        assert!(
-            matches!(&error, CaError::Identity { identity: named } if named == identity),
-            "{error:?}"
-        );
+        assert!(matches!(&error, CaError::Identity { identity: named } if named == identity), "{error:?}");
         assert!(!error.retry());
     }
 }

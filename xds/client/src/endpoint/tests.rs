@@ -48,10 +48,7 @@ fn without_a_token_the_cluster_id_stays_at_home() {
 #[test]
 fn a_token_file_that_cannot_be_read_is_named() {
     let error = metadata(&endpoint(Credential::TokenFile(missing()))).unwrap_err();
-    assert!(
-        matches!(&error, ChannelError::ReadToken { path, .. } if *path == missing()),
-        "{error:?}"
-    );
+    assert!(matches!(&error, ChannelError::ReadToken { path, .. } if *path == missing()), "{error:?}");
     assert!(error.to_string().contains("/nowhere/istio-token"), "{error}");
     assert!(error.to_string().contains("AUTH_TOKEN"), "{error}");
 }
@@ -75,10 +72,7 @@ fn a_header_that_http_cannot_carry_is_named() {
         let mut endpoint = endpoint(Credential::None);
         endpoint.headers = vec![(name.to_owned(), value.to_owned())];
         let error = metadata(&endpoint).unwrap_err();
-        assert!(
-            matches!(&error, ChannelError::Header { name: named } if named == name),
-            "{error:?}"
-        );
+        assert!(matches!(&error, ChannelError::Header { name: named } if named == name), "{error:?}");
     }
 }
 

@@ -17,10 +17,7 @@ fn node() -> Node {
 
 fn metadata(node: &Node) -> BTreeMap<String, Kind> {
     let fields = node.to_proto().metadata.unwrap().fields;
-    fields
-        .into_iter()
-        .map(|(key, value)| (key, value.kind.unwrap()))
-        .collect()
+    fields.into_iter().map(|(key, value)| (key, value.kind.unwrap())).collect()
 }
 
 fn text(text: &str) -> Kind {
@@ -48,24 +45,13 @@ fn the_standard_metadata_are_strings() {
 fn further_metadata_keep_their_type_and_win() {
     let mut node = node();
     node.metadata.insert("NODE_NAME".to_owned(), json!("elsewhere"));
-    node.metadata
-        .insert("PORTS".to_owned(), json!([1, null, true, {"a": "b"}]));
+    node.metadata.insert("PORTS".to_owned(), json!([1, null, true, {"a": "b"}]));
     let metadata = metadata(&node);
     assert_eq!(metadata["NODE_NAME"], text("elsewhere"));
-    let Kind::ListValue(list) = &metadata["PORTS"] else {
-        panic!("{metadata:?}")
-    };
-    let kinds: Vec<&Kind> = list
-        .values
-        .iter()
-        .filter_map(|value| value.kind.as_ref())
-        .collect();
-    let [
-        Kind::NumberValue(number),
-        Kind::NullValue(0),
-        Kind::BoolValue(true),
-        Kind::StructValue(inner),
-    ] = kinds[..]
+    let Kind::ListValue(list) = &metadata["PORTS"] else { panic!("{metadata:?}") };
+    let kinds: Vec<&Kind> = list.values.iter().filter_map(|value| value.kind.as_ref()).collect();
+    let [Kind::NumberValue(number), Kind::NullValue(0), Kind::BoolValue(true), Kind::StructValue(inner)] =
+        kinds[..]
     else {
         panic!("{kinds:?}")
     };

@@ -21,11 +21,7 @@ fn the_first_requests_subscribe_to_everything_addresses_first() {
         let type_url = request.type_url.clone();
         assert_eq!(
             request,
-            DeltaDiscoveryRequest {
-                node: request.node.clone(),
-                type_url,
-                ..Default::default()
-            }
+            DeltaDiscoveryRequest { node: request.node.clone(), type_url, ..Default::default() }
         );
     }
 }
@@ -33,17 +29,10 @@ fn the_first_requests_subscribe_to_everything_addresses_first() {
 #[test]
 fn a_push_is_handed_on_in_order_and_acknowledged_by_nonce_alone() {
     let mut session = session();
-    let response = push(ADDRESS_TYPE, "n1")
-        .with("b", "2")
-        .with("a", "1")
-        .without("gone");
+    let response = push(ADDRESS_TYPE, "n1").with("b", "2").with("a", "1").without("gone");
     let (update, pending) = receive(&mut session, response);
     assert_eq!(update.type_url, TypeUrl::Address);
-    let names: Vec<&str> = update
-        .resources
-        .iter()
-        .map(|resource| resource.name.as_str())
-        .collect();
+    let names: Vec<&str> = update.resources.iter().map(|resource| resource.name.as_str()).collect();
     assert_eq!(names, ["b", "a"]);
     assert_eq!(update.resources[0].value, b"body of b");
     assert_eq!(update.removed, ["gone"]);
@@ -55,63 +44,35 @@ fn a_push_is_handed_on_in_order_and_acknowledged_by_nonce_alone() {
 #[test]
 fn refused_resources_are_named_in_the_answer() {
     let mut session = session();
-    let response = push(ADDRESS_TYPE, "n1")
-        .with("a", "1")
-        .with("b", "1")
-        .with("c", "1");
+    let response = push(ADDRESS_TYPE, "n1").with("a", "1").with("b", "1").with("c", "1");
     let (_, pending) = receive(&mut session, response);
     let answer = session.settle(pending, vec![refusal("a", "no uid"), refusal("c", "bad port")]);
     assert_eq!(nack(&answer), "a: no uid; c: bad port");
     assert_eq!(answer.error_detail.as_ref().unwrap().code, 0);
-    assert_eq!(
-        DeltaDiscoveryRequest {
-            error_detail: None,
-            ..answer
-        },
-        ack(ADDRESS_TYPE, "n1")
-    );
+    assert_eq!(DeltaDiscoveryRequest { error_detail: None, ..answer }, ack(ADDRESS_TYPE, "n1"));
 }
 
 #[test]
 fn a_reconnect_reports_what_is_held_per_type() {
     let mut session = session();
-    settle(
-        &mut session,
-        push(ADDRESS_TYPE, "1").with("a", "1").with("b", "1"),
-        &[],
-    );
-    settle(
-        &mut session,
-        push(ADDRESS_TYPE, "2").with("b", "2").without("a"),
-        &[],
-    );
+    settle(&mut session, push(ADDRESS_TYPE, "1").with("a", "1").with("b", "1"), &[]);
+    settle(&mut session, push(ADDRESS_TYPE, "2").with("b", "2").without("a"), &[]);
     settle(&mut session, push(AUTHORIZATION_TYPE, "3").with("ns/p", ""), &[]);
-    assert_eq!(
-        resumed(&mut session),
-        [held(&[("b", "2")]), held(&[("ns/p", "")])]
-    );
+    assert_eq!(resumed(&mut session), [held(&[("b", "2")]), held(&[("ns/p", "")])]);
 }
 
 #[test]
 fn a_refused_resource_keeps_the_version_it_had() {
     let mut session = session();
     settle(&mut session, push(ADDRESS_TYPE, "1").with("a", "1"), &[]);
-    settle(
-        &mut session,
-        push(ADDRESS_TYPE, "2").with("a", "2").with("b", "1"),
-        &["a", "b"],
-    );
+    settle(&mut session, push(ADDRESS_TYPE, "2").with("a", "2").with("b", "1"), &["a", "b"]);
     assert_eq!(resumed(&mut session), [held(&[("a", "1")]), held(&[])]);
 }
 
 #[test]
 fn a_name_both_sent_and_removed_is_removed() {
     let mut session = session();
-    settle(
-        &mut session,
-        push(ADDRESS_TYPE, "1").with("a", "1").without("a"),
-        &[],
-    );
+    settle(&mut session, push(ADDRESS_TYPE, "1").with("a", "1").without("a"), &[]);
     assert_eq!(resumed(&mut session), [held(&[]), held(&[])]);
 }
 
@@ -142,10 +103,8 @@ fn an_unknown_type_is_acknowledged_and_changes_nothing() {
     let mut session = session();
     let long = "type.googleapis.com/".to_owned() + &"x".repeat(10_000);
     for type_url in ["", "type.googleapis.com/istio.workload.Workload", &long] {
-        let Received::Unknown {
-            type_url: shown,
-            reply,
-        } = session.receive(push(type_url, "n").with("a", "1"))
+        let Received::Unknown { type_url: shown, reply } =
+            session.receive(push(type_url, "n").with("a", "1"))
         else {
             panic!("{type_url} is known")
         };
@@ -158,15 +117,9 @@ fn an_unknown_type_is_acknowledged_and_changes_nothing() {
 
 #[test]
 fn damaged_resources_are_refused_and_the_rest_is_taken() {
-    let limits = Limits {
-        name: 10,
-        ..Limits::default()
-    };
+    let limits = Limits { name: 10, ..Limits::default() };
     let mut session = Session::with_limits(&node(), limits);
-    let mut response = push(ADDRESS_TYPE, "n")
-        .with("", "1")
-        .with("a", &"v".repeat(11))
-        .with("bodyless", "1");
+    let mut response = push(ADDRESS_TYPE, "n").with("", "1").with("a", &"v".repeat(11)).with("bodyless", "1");
     response.resources.last_mut().unwrap().resource = None;
     let response = response.with("name-too-long", "1").with("fine", "1");
     let (update, pending) = receive(&mut session, response);
@@ -184,36 +137,20 @@ fn damaged_resources_are_refused_and_the_rest_is_taken() {
 
 #[test]
 fn more_resources_than_are_kept_are_refused_but_held_ones_still_change() {
-    let limits = Limits {
-        resources: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { resources: 2, ..Limits::default() };
     let mut session = Session::with_limits(&node(), limits);
-    settle(
-        &mut session,
-        push(ADDRESS_TYPE, "1").with("a", "1").with("b", "1"),
-        &[],
-    );
-    let answer = settle(
-        &mut session,
-        push(ADDRESS_TYPE, "2").with("c", "1").with("a", "2"),
-        &[],
-    );
+    settle(&mut session, push(ADDRESS_TYPE, "1").with("a", "1").with("b", "1"), &[]);
+    let answer = settle(&mut session, push(ADDRESS_TYPE, "2").with("c", "1").with("a", "2"), &[]);
     assert_eq!(nack(&answer), "c: more than 2 resources of this type");
     assert_eq!(resumed(&mut session)[0], held(&[("a", "2"), ("b", "1")]));
 }
 
 #[test]
 fn an_answer_with_many_refusals_says_how_many() {
-    let limits = Limits {
-        nack: 30,
-        ..Limits::default()
-    };
+    let limits = Limits { nack: 30, ..Limits::default() };
     let mut session = Session::with_limits(&node(), limits);
     let (_, pending) = receive(&mut session, push(ADDRESS_TYPE, "1"));
-    let refusals = (0..100)
-        .map(|index| refusal(&format!("name-{index}"), "é bad"))
-        .collect();
+    let refusals = (0..100).map(|index| refusal(&format!("name-{index}"), "é bad")).collect();
     let answer = session.settle(pending, refusals);
     assert_eq!(nack(&answer), "name-0: é bad; name-1: é bad; 100 in all");
 }
@@ -221,22 +158,16 @@ fn an_answer_with_many_refusals_says_how_many() {
 /// istiod refuses messages over 4 MiB, so a node that holds much could never come back by naming it all.
 #[test]
 fn what_is_too_much_to_name_is_asked_for_afresh_and_what_is_missing_is_gone() {
-    let limits = Limits {
-        resume: 50,
-        ..Limits::default()
-    };
+    let limits = Limits { resume: 50, ..Limits::default() };
     let mut session = Session::with_limits(&node(), limits);
-    let first = ["a", "b", "c", "d", "e"]
-        .iter()
-        .fold(push(ADDRESS_TYPE, "1"), |push, name| push.with(name, "1"));
+    let first =
+        ["a", "b", "c", "d", "e"].iter().fold(push(ADDRESS_TYPE, "1"), |push, name| push.with(name, "1"));
     settle(&mut session, first, &[]);
     settle(&mut session, push(AUTHORIZATION_TYPE, "1").with("p", ""), &[]);
 
     assert_eq!(resumed(&mut session), [held(&[]), held(&[("p", "")])]);
-    let (update, pending) = receive(
-        &mut session,
-        push(ADDRESS_TYPE, "2").with("b", "2").with("c", "1").without("e"),
-    );
+    let (update, pending) =
+        receive(&mut session, push(ADDRESS_TYPE, "2").with("b", "2").with("c", "1").without("e"));
     assert_eq!(update.removed, ["e", "a", "d"]);
     session.settle(pending, vec![refusal("b", "bad")]);
     let (update, _) = receive(&mut session, push(ADDRESS_TYPE, "3"));
@@ -247,27 +178,14 @@ fn what_is_too_much_to_name_is_asked_for_afresh_and_what_is_missing_is_gone() {
 #[derive(Debug, Clone)]
 enum Act {
     Open,
-    Push {
-        address: bool,
-        names: Vec<u8>,
-        removed: Vec<u8>,
-        refused: Vec<u8>,
-    },
+    Push { address: bool, names: Vec<u8>, removed: Vec<u8>, refused: Vec<u8> },
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let names = || prop::collection::vec(0_u8..12, 0..8);
-    let push =
-        (any::<bool>(), names(), names(), names()).prop_map(|(address, names, removed, refused)| Act::Push {
-            address,
-            names,
-            removed,
-            refused,
-        });
-    prop::collection::vec(
-        prop_oneof![1 => prop::strategy::Just(Act::Open), 4 => push],
-        0..20,
-    )
+    let push = (any::<bool>(), names(), names(), names())
+        .prop_map(|(address, names, removed, refused)| Act::Push { address, names, removed, refused });
+    prop::collection::vec(prop_oneof![1 => prop::strategy::Just(Act::Open), 4 => push], 0..20)
 }
 
 proptest! {
@@ -302,10 +220,7 @@ proptest! {
 }
 
 fn node() -> Node {
-    Node {
-        instance_ip: "1.1.1.1".to_owned(),
-        ..Node::default()
-    }
+    Node { instance_ip: "1.1.1.1".to_owned(), ..Node::default() }
 }
 
 fn session() -> Session {
@@ -319,17 +234,9 @@ trait Build {
 
 impl Build for DeltaDiscoveryResponse {
     fn with(mut self, name: &str, version: &str) -> Self {
-        let any = Any {
-            type_url: String::new(),
-            value: format!("body of {name}").into_bytes(),
-        };
+        let any = Any { type_url: String::new(), value: format!("body of {name}").into_bytes() };
         let (name, version) = (name.to_owned(), version.to_owned());
-        self.resources.push(Resource {
-            name,
-            version,
-            resource: Some(any),
-            ..Default::default()
-        });
+        self.resources.push(Resource { name, version, resource: Some(any), ..Default::default() });
         self
     }
 
@@ -340,11 +247,7 @@ impl Build for DeltaDiscoveryResponse {
 }
 
 fn push(type_url: &str, nonce: &str) -> DeltaDiscoveryResponse {
-    DeltaDiscoveryResponse {
-        type_url: type_url.to_owned(),
-        nonce: nonce.to_owned(),
-        ..Default::default()
-    }
+    DeltaDiscoveryResponse { type_url: type_url.to_owned(), nonce: nonce.to_owned(), ..Default::default() }
 }
 
 fn ack(type_url: &str, nonce: &str) -> DeltaDiscoveryRequest {
@@ -356,10 +259,7 @@ fn ack(type_url: &str, nonce: &str) -> DeltaDiscoveryRequest {
 }
 
 fn refusal(name: &str, why: &str) -> Refusal {
-    Refusal {
-        name: name.to_owned(),
-        why: why.to_owned(),
-    }
+    Refusal { name: name.to_owned(), why: why.to_owned() }
 }
 
 #[track_caller]
@@ -386,16 +286,9 @@ fn settle(
 
 /// What each type's first request on a new stream says we hold.
 fn resumed(session: &mut Session) -> Vec<HashMap<String, String>> {
-    session
-        .open()
-        .into_iter()
-        .map(|request| request.initial_resource_versions)
-        .collect()
+    session.open().into_iter().map(|request| request.initial_resource_versions).collect()
 }
 
 fn held(entries: &[(&str, &str)]) -> HashMap<String, String> {
-    entries
-        .iter()
-        .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
-        .collect()
+    entries.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
 }

@@ -19,33 +19,19 @@ async fn a_push_is_applied_and_acknowledged_and_both_types_make_us_synced() {
     let mut stream = istiod.stream().await;
     let address = stream.request().await;
     assert_eq!(address.type_url, ADDRESS_TYPE);
-    assert_eq!(
-        address.node.unwrap().id,
-        "ztunnel~10.0.0.7~zt.istio-system~istio-system.svc.cluster.local"
-    );
+    assert_eq!(address.node.unwrap().id, "ztunnel~10.0.0.7~zt.istio-system~istio-system.svc.cluster.local");
     assert_eq!(stream.request().await.type_url, AUTHORIZATION_TYPE);
 
     stream.push(response(ADDRESS_TYPE, "n1", &["web", "api"])).await;
-    let event = Seen::Event(AdsEvent::Message {
-        type_url: TypeUrl::Address,
-        bytes: 6,
-    });
+    let event = Seen::Event(AdsEvent::Message { type_url: TypeUrl::Address, bytes: 6 });
     assert_eq!(record.next().await, event);
-    let Seen::Update(update) = record.next().await else {
-        panic!("no update")
-    };
+    let Seen::Update(update) = record.next().await else { panic!("no update") };
     assert_eq!(update.resources[1].value, b"api");
     let answer = stream.request().await;
-    assert_eq!(
-        (answer.response_nonce.as_str(), answer.error_detail, answer.node),
-        ("n1", None, None)
-    );
+    assert_eq!((answer.response_nonce.as_str(), answer.error_detail, answer.node), ("n1", None, None));
 
     stream.push(response(AUTHORIZATION_TYPE, "n2", &[])).await;
-    let event = Seen::Event(AdsEvent::Message {
-        type_url: TypeUrl::Authorization,
-        bytes: 0,
-    });
+    let event = Seen::Event(AdsEvent::Message { type_url: TypeUrl::Authorization, bytes: 0 });
     assert_eq!(record.next().await, event);
     assert!(matches!(record.next().await, Seen::Update(_)));
     assert_eq!(record.next().await, Seen::Event(AdsEvent::Synced));
@@ -72,13 +58,7 @@ async fn a_refused_resource_is_named_and_asked_for_again_after_a_reconnect() {
     assert_eq!(record.termination().await, Termination::Complete);
 
     let held = subscriptions(&mut istiod.stream().await).await;
-    assert_eq!(
-        held,
-        [
-            HashMap::from([("better".to_owned(), "1".to_owned())]),
-            HashMap::new()
-        ]
-    );
+    assert_eq!(held, [HashMap::from([("better".to_owned(), "1".to_owned())]), HashMap::new()]);
 }
 
 #[tokio::test]
@@ -86,18 +66,9 @@ async fn an_unknown_type_is_acknowledged_and_the_stream_goes_on() {
     let (mut istiod, _client, mut record) = plaintext(&[]).await;
     let mut stream = istiod.stream().await;
     subscriptions(&mut stream).await;
-    stream
-        .push(response(
-            "type.googleapis.com/istio.workload.Workload",
-            "n1",
-            &["web"],
-        ))
-        .await;
+    stream.push(response("type.googleapis.com/istio.workload.Workload", "n1", &["web"])).await;
     let answer = stream.request().await;
-    assert_eq!(
-        (answer.response_nonce.as_str(), answer.error_detail),
-        ("n1", None)
-    );
+    assert_eq!((answer.response_nonce.as_str(), answer.error_detail), ("n1", None));
     stream.push(response(ADDRESS_TYPE, "n2", &["web"])).await;
     assert_eq!(record.update().await.type_url, TypeUrl::Address);
 }
@@ -148,10 +119,7 @@ async fn a_quiet_stream_stays_open() {
     tokio::time::advance(Duration::from_secs(20)).await;
     tokio::time::resume();
     stream.push(response(ADDRESS_TYPE, "n2", &["api"])).await;
-    let event = Seen::Event(AdsEvent::Message {
-        type_url: TypeUrl::Address,
-        bytes: 3,
-    });
+    let event = Seen::Event(AdsEvent::Message { type_url: TypeUrl::Address, bytes: 3 });
     assert_eq!(record.next().await, event);
 }
 
@@ -174,10 +142,7 @@ async fn a_wrong_root_is_retried_until_the_file_is_right() {
     let mut istiod = Istiod::start(Some(authority.server(&["localhost"], TLS13))).await;
     let roots = TestFile::absent();
     let (sink, mut record) = recorder(&[], &[]);
-    let _client = follow(
-        istiod.tls_endpoint(TrustAnchor::File(roots.path().to_owned())),
-        sink,
-    );
+    let _client = follow(istiod.tls_endpoint(TrustAnchor::File(roots.path().to_owned())), sink);
     assert_eq!(record.termination().await, Termination::ConnectionError);
     roots.write(&other.pem);
     assert_eq!(record.termination().await, Termination::ConnectionError);
@@ -202,10 +167,7 @@ async fn a_rotated_token_is_seen_by_the_next_stream() {
     assert_eq!(stream.metadata.get("x-org").unwrap(), "shop");
     token.write("second");
     drop(stream);
-    assert_eq!(
-        istiod.stream().await.metadata.get("authorization").unwrap(),
-        "Bearer second"
-    );
+    assert_eq!(istiod.stream().await.metadata.get("authorization").unwrap(), "Bearer second");
 }
 
 #[tokio::test]
@@ -214,19 +176,10 @@ async fn an_empty_token_file_is_retried_until_it_is_filled() {
     let token = TestFile::holding("");
     let (sink, mut record) = recorder(&[], &[]);
     let credential = Credential::TokenFile(token.path().to_owned());
-    let _client = follow(
-        Endpoint {
-            credential,
-            ..istiod.plaintext_endpoint()
-        },
-        sink,
-    );
+    let _client = follow(Endpoint { credential, ..istiod.plaintext_endpoint() }, sink);
     assert_eq!(record.termination().await, Termination::ConnectionError);
     token.write("there");
-    assert_eq!(
-        istiod.stream().await.metadata.get("authorization").unwrap(),
-        "Bearer there"
-    );
+    assert_eq!(istiod.stream().await.metadata.get("authorization").unwrap(), "Bearer there");
 }
 
 #[tokio::test]
@@ -239,13 +192,7 @@ async fn an_older_tls_is_spoken_only_when_allowed() {
     assert_eq!(record.termination().await, Termination::ConnectionError);
     client.0.abort();
     let (sink, _record) = recorder(&[], &[]);
-    let _client = follow(
-        Endpoint {
-            tls12: true,
-            ..endpoint
-        },
-        sink,
-    );
+    let _client = follow(Endpoint { tls12: true, ..endpoint }, sink);
     istiod.stream().await;
 }
 
@@ -282,8 +229,5 @@ async fn subscriptions(stream: &mut crate::istiod::Stream) -> [HashMap<String, S
         (address.type_url.as_str(), authorization.type_url.as_str()),
         (ADDRESS_TYPE, AUTHORIZATION_TYPE)
     );
-    [
-        address.initial_resource_versions,
-        authorization.initial_resource_versions,
-    ]
+    [address.initial_resource_versions, authorization.initial_resource_versions]
 }

@@ -39,10 +39,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) async fn request(&mut self) -> DeltaDiscoveryRequest {
-        soon("a discovery request", self.requests.message())
-            .await
-            .unwrap()
-            .unwrap()
+        soon("a discovery request", self.requests.message()).await.unwrap().unwrap()
     }
 
     pub(crate) async fn push(&self, response: DeltaDiscoveryResponse) {
@@ -79,12 +76,8 @@ impl Istiod {
     pub(crate) async fn start(tls: Option<rustls::ServerConfig>) -> Self {
         let (stream_sender, streams) = mpsc::channel(8);
         let (signing_sender, signings) = mpsc::channel(8);
-        let ads = AggregatedDiscoveryServiceServer::new(Ads {
-            streams: stream_sender,
-        });
-        let ca = IstioCertificateServiceServer::new(Ca {
-            signings: signing_sender,
-        });
+        let ads = AggregatedDiscoveryServiceServer::new(Ads { streams: stream_sender });
+        let ca = IstioCertificateServiceServer::new(Ca { signings: signing_sender });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
@@ -103,12 +96,7 @@ impl Istiod {
                 });
             }
         });
-        Self {
-            address,
-            cut,
-            streams,
-            signings,
-        }
+        Self { address, cut, streams, signings }
     }
 
     pub(crate) async fn stream(&mut self) -> Stream {
@@ -137,14 +125,8 @@ impl Istiod {
     }
 
     pub(crate) fn tls_endpoint(&self, trust: TrustAnchor) -> Endpoint {
-        let uri = format!("https://localhost:{}", self.address.port())
-            .parse()
-            .unwrap();
-        Endpoint {
-            uri,
-            trust,
-            ..self.plaintext_endpoint()
-        }
+        let uri = format!("https://localhost:{}", self.address.port()).parse().unwrap();
+        Endpoint { uri, trust, ..self.plaintext_endpoint() }
     }
 }
 
@@ -162,15 +144,8 @@ impl AggregatedDiscoveryService for Ads {
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         let (responses, queue) = mpsc::channel(8);
         let (metadata, _, requests) = request.into_parts();
-        let stream = Stream {
-            metadata,
-            requests,
-            responses,
-        };
-        self.streams
-            .send(stream)
-            .await
-            .map_err(|_| Status::unavailable("the test is over"))?;
+        let stream = Stream { metadata, requests, responses };
+        self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(queue)))
     }
 }
@@ -188,14 +163,7 @@ impl IstioCertificateService for Ca {
         let (answer, answered) = oneshot::channel();
         let (metadata, _, request) = request.into_parts();
         let over = || Status::unavailable("the test is over");
-        self.signings
-            .send(Signing {
-                metadata,
-                request,
-                answer,
-            })
-            .await
-            .map_err(|_| over())?;
+        self.signings.send(Signing { metadata, request, answer }).await.map_err(|_| over())?;
         let cert_chain = answered.await.map_err(|_| over())??;
         Ok(Response::new(IstioCertificateResponse { cert_chain }))
     }
@@ -236,10 +204,7 @@ async fn serve<T>(
         }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    connection
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .ok();
+    connection.serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 /// A certificate authority made for one test.
@@ -254,10 +219,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
+        Self { pem, issuer: Issuer::new(params, key) }
     }
 
     /// A TLS server whose certificate names these hosts.
@@ -268,19 +230,13 @@ impl Authority {
     ) -> rustls::ServerConfig {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &self.issuer)
-            .unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                key.serialize_der().try_into().unwrap(),
-            )
+            .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
             .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         config
@@ -334,10 +290,7 @@ pub(crate) fn response(type_url: &str, nonce: &str, names: &[&str]) -> DeltaDisc
     let resource = |name: &&str| Resource {
         name: (*name).to_owned(),
         version: "1".to_owned(),
-        resource: Some(prost_types::Any {
-            type_url: type_url.to_owned(),
-            value: name.as_bytes().to_vec(),
-        }),
+        resource: Some(prost_types::Any { type_url: type_url.to_owned(), value: name.as_bytes().to_vec() }),
         ..Default::default()
     };
     DeltaDiscoveryResponse {

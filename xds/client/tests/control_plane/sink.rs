@@ -23,37 +23,19 @@ pub(crate) struct Record(UnboundedReceiver<Seen>);
 
 pub(crate) fn recorder(refused: &[&'static str], deadly: &[&'static str]) -> (Recorder, Record) {
     let (seen, record) = unbounded_channel();
-    (
-        Recorder {
-            seen,
-            refused: refused.to_vec(),
-            deadly: deadly.to_vec(),
-        },
-        Record(record),
-    )
+    (Recorder { seen, refused: refused.to_vec(), deadly: deadly.to_vec() }, Record(record))
 }
 
 impl Sink for Recorder {
     fn apply(&self, update: Update) -> Vec<Refusal> {
         let has = |names: &[&str], name: &str| names.contains(&name);
-        let names: Vec<String> = update
-            .resources
-            .iter()
-            .map(|resource| resource.name.clone())
-            .collect();
+        let names: Vec<String> = update.resources.iter().map(|resource| resource.name.clone()).collect();
         if names.iter().any(|name| has(&self.deadly, name)) {
             panic!("this resource is deadly");
         }
         self.seen.send(Seen::Update(update)).ok();
-        let refuse = |name| Refusal {
-            name,
-            why: "not good".to_owned(),
-        };
-        names
-            .into_iter()
-            .filter(|name| has(&self.refused, name))
-            .map(refuse)
-            .collect()
+        let refuse = |name| Refusal { name, why: "not good".to_owned() };
+        names.into_iter().filter(|name| has(&self.refused, name)).map(refuse).collect()
     }
 
     fn event(&self, event: AdsEvent) {
