@@ -141,7 +141,20 @@ impl Follower for PodsDirectory {
 }
 
 /// Every object as a file, for a control plane that reads a directory.
-pub struct ObjectsDirectory(pub PathBuf);
+pub struct ObjectsDirectory(PathBuf);
+
+impl ObjectsDirectory {
+    /// Writes into `folder`, without what an earlier lab left there.
+    pub fn new(folder: PathBuf) -> Self {
+        fs::create_dir_all(&folder).expect("a folder for objects");
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|e| e == "yaml") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Self(folder)
+    }
+}
 
 impl Follower for ObjectsDirectory {
     fn changed(&self, key: &Key, new: Option<&Value>) {

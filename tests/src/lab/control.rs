@@ -63,7 +63,7 @@ impl ControlPlane {
     fn external(socket: &str, cluster: &Arc<Cluster>) -> Self {
         external::serve(ADDRESS, Path::new(socket));
         if let Some(folder) = env::var_os(external::OBJECTS) {
-            cluster.follow(Box::new(ObjectsDirectory(folder.into())));
+            cluster.follow(Box::new(ObjectsDirectory::new(folder.into())));
         }
         let given =
             |key: &str| env::var(key).unwrap_or_else(|_| panic!("{} needs {key} too", external::ADDRESS));
