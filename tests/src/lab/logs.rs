@@ -1,10 +1,20 @@
-//! The ends of a lab's logs, for the report of a failure.
+//! A lab's logs: what this process itself says, and the ends of all of them for the report of a failure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::isolate::HOME;
 use super::process::tail;
+
+/// Sends what the lab's own process logs, the control plane above all, to a file beside the others.
+pub fn record() {
+    let file = fs::File::create(Path::new(HOME).join("control-plane.log")).expect("a log file");
+    let level = std::env::var("ADIT_LAB_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Arc::new(file));
+    log.try_init().expect("no other subscriber in this process");
+}
 
 /// Prints the last lines of every log under the lab's folder.
 pub fn print(lines: usize) {

@@ -51,7 +51,10 @@ pub fn isolated(body: impl FnOnce(&str) -> ExitCode) -> ExitCode {
         Stage::Between(privilege) => isolate::between(privilege),
         Stage::Inside => match isolate::furnish() {
             Ok(_) if env::var(TRIAL).as_deref() == Ok(isolate::PROBE) => ExitCode::SUCCESS,
-            Ok(pid) => body(&pid),
+            Ok(pid) => {
+                logs::record();
+                body(&pid)
+            }
             Err(why) => refuse(&why),
         },
     }
@@ -115,6 +118,7 @@ fn inside(trials: &[Trial]) -> ExitCode {
     let Some(trial) = trials.iter().find(|t| t.name == name) else {
         return refuse(&format!("no trial is called {name:?}"));
     };
+    logs::record();
     let done = watchdog();
     let outcome = catch_unwind(AssertUnwindSafe(trial.check));
     let _ = done.send(());
