@@ -54,15 +54,12 @@ pub struct Effects {
     pub policies_changed: bool,
     /// A workload or service changed: who waits for one looks again.
     pub workloads_changed: bool,
-    /// Workloads that are gone: their pooled tunnels and metrics can go.
-    pub gone: Vec<Arc<Workload>>,
 }
 
 /// What a batch has touched so far.
 #[derive(Default)]
 struct Touched {
     identities: BTreeSet<Identity>,
-    removed: BTreeSet<Str>,
     policies: bool,
     workloads: bool,
 }
@@ -99,7 +96,6 @@ impl World {
         self.workloads.insert(&workload, local);
         self.services.link(&workload);
         touched.workloads = true;
-        touched.removed.remove(&workload.uid);
         if local {
             touched.identities.insert(workload.identity());
             touched.policies |= old.is_none_or(|old| {
@@ -124,7 +120,6 @@ impl World {
             touched.identities.insert(old.identity());
         }
         touched.workloads = true;
-        touched.removed.insert(old.uid.clone());
         Some(old)
     }
 
@@ -179,7 +174,6 @@ impl Touched {
         let mut effects = Effects {
             policies_changed: self.policies,
             workloads_changed: self.workloads,
-            gone: self.removed.iter().filter_map(|uid| before.workload(uid).cloned()).collect(),
             ..Effects::default()
         };
         for identity in self.identities {

@@ -215,10 +215,6 @@ proptest! {
             }
             prop_assert!(certificates.is_superset(&model.identities(true)), "a local tunnel without a certificate");
             prop_assert!(certificates.is_subset(&model.identities(false)), "a certificate that nobody has");
-            let gone: BTreeSet<_> = effects.gone.iter().map(|workload| workload.uid.clone()).collect();
-            let left: BTreeSet<_> = before.workloads.iter().map(|workload| workload.uid.clone())
-                .filter(|uid| model.workloads.iter().all(|known| known.uid != *uid)).collect();
-            prop_assert_eq!(gone, left);
         }
     }
 }
