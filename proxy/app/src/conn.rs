@@ -92,10 +92,10 @@ impl Conn {
         }
     }
 
-    /// The socket turned out to carry many connections, each with a record of its own: this one ends without an entry.
-    pub(crate) fn into_socket(mut self) -> Option<OpenSocket> {
+    /// The socket turned out to carry many connections, each with a record of its own: this one only counts the socket,
+    /// and ends without an entry unless it is closed all the same.
+    pub(crate) const fn carries_others(&mut self) {
         self.closed = true;
-        self.socket.take()
     }
 
     /// The kernel told where the connection was going.
@@ -106,7 +106,7 @@ impl Conn {
 
     /// All that will be known is known: from here on the connection counts as opened, and its bytes are counted.
     pub(crate) fn opened(&mut self) {
-        let series = self.metrics().traffic.series(self.labels("-"));
+        let series = self.series("-");
         series.opened.fetch_add(1, Ordering::Relaxed);
         self.meter = Arc::new(Meter::observed(Arc::clone(&series) as Arc<dyn Observer>));
         self.series = Some(series);
@@ -139,7 +139,7 @@ impl Conn {
         let reason = result.as_ref().err().map(ConnError::reason);
         let ended = match (&self.series, reason) {
             (Some(series), None) => Arc::clone(series),
-            (_, reason) => self.metrics().traffic.series(self.labels(flag(reason))),
+            (_, reason) => self.series(flag(reason)),
         };
         // Closed pairs with opened; a connection that failed before it was routed only counts as failed.
         if self.series.is_some() {
@@ -157,6 +157,14 @@ impl Conn {
 
     fn is_tunneled(&self) -> bool {
         self.facts.hbone_target.is_some()
+    }
+
+    fn series(&self, response_flags: &'static str) -> Arc<Series> {
+        let (traffic, labels) = (&self.metrics().traffic, self.labels(response_flags));
+        match &self.facts.source {
+            Party::Told(_) => traffic.series_by_hearsay(labels),
+            Party::Unknown | Party::Workload(_) => traffic.series(labels),
+        }
     }
 
     fn labels(&self, response_flags: &'static str) -> TrafficLabels {
@@ -194,12 +202,14 @@ impl Conn {
             src.workload = source.workload,
             src.namespace = source.namespace,
             src.identity = facts.source_identity.as_ref().map(tracing::field::display),
+            src.cluster = source.cluster,
             dst.addr = facts.destination_addr.map(tracing::field::display),
             dst.hbone_addr = facts.hbone_target.as_ref().map(tracing::field::display),
             dst.service = facts.service.as_ref().map(|s| &**s.hostname()),
             dst.workload = destination.workload,
             dst.namespace = destination.namespace,
             dst.identity = facts.destination_identity.as_ref().map(tracing::field::display),
+            dst.cluster = destination.cluster,
             direction,
             "connection opened"
         );

@@ -8,14 +8,13 @@ use proxy_core::decide::{self, Connection, InboundRequest};
 use proxy_core::model::{Identity, Workload};
 use proxy_core::wire::baggage::Baggage;
 use proxy_core::wire::{baggage, forwarded, hbone};
-use proxy_hbone::Incoming;
+use proxy_hbone::{Incoming, TunnelError};
 use proxy_mtls::{Accepted, ServerStream};
 use tokio::net::TcpStream;
 
 use crate::captured::settle;
 use crate::conn::{Conn, Party};
 use crate::error::{Chain, ConnError};
-use crate::metrics::OpenSocket;
 use crate::metrics::traffic::Reporter;
 use crate::net::canonical;
 use crate::net::dial::dial;
@@ -31,7 +30,6 @@ struct Arrival {
     local: SocketAddr,
     identity: Identity,
     transparent: bool,
-    _socket: Option<OpenSocket>,
 }
 
 /// Serves one accepted connection until it ends.
@@ -40,10 +38,12 @@ pub(crate) async fn serve(pod: Arc<Pod>, stream: TcpStream, peer: SocketAddr, tr
     match Box::pin(handshake(&pod, &mut conn, stream)).await {
         Err(error) => conn.close(Err(error)),
         Ok((stream, identity, local)) => {
-            let socket = conn.into_socket();
-            let arrival =
-                Arc::new(Arrival { pod, source: peer, local, identity, transparent, _socket: socket });
-            Box::pin(tunnel(arrival, stream)).await;
+            conn.carries_others();
+            conn.facts.source_identity = Some(identity.clone());
+            let arrival = Arc::new(Arrival { pod, source: peer, local, identity, transparent });
+            if let Err(error) = Box::pin(tunnel(arrival, stream)).await {
+                conn.close(Err(ConnError::Tunnel(error)));
+            }
         }
     }
 }
@@ -69,7 +69,11 @@ async fn handshake(
     Ok((stream, peer, local))
 }
 
-async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) {
+/// Serves the streams of one connection.
+///
+/// # Errors
+/// There never were any, because HTTP/2 did not start; what ends later is the streams' to tell.
+async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) -> Result<(), TunnelError> {
     let pod = Arc::clone(&arrival.pod);
     let source = arrival.source;
     let each = move |incoming| {
@@ -77,12 +81,13 @@ async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) {
         async move { serve_stream(arrival, incoming).await }
     };
     let serving = proxy_hbone::serve(stream, &pod.node.settings, pod.closing.clone().cancelled_owned(), each);
-    let ended = tokio::select! {
-        ended = serving => ended,
-        () = pod.finally_cut() => return,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
+    match Box::pin(serving).await {
+        Err(error @ (TunnelError::Handshake { .. } | TunnelError::SettingsTimeout { .. })) => Err(error),
+        Err(error) => {
+            tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

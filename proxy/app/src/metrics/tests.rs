@@ -106,6 +106,35 @@ fn a_series_ends_some_sweeps_after_its_last_connection_when_its_workload_is_gone
 }
 
 #[test]
+fn a_peer_that_makes_up_names_does_not_make_a_series_of_each() {
+    let (_runtime, metrics) = metrics();
+    for name in 0..10_000 {
+        let mut labels = labels(&format!("n{name}"), "-");
+        labels.source.principal = Known::from("spiffe://cluster.local/ns/x/sa/y".to_owned());
+        metrics.traffic.series_by_hearsay(labels).opened.fetch_add(1, Ordering::Relaxed);
+    }
+    let count =
+        |text: &str| text.lines().filter(|line| line.starts_with("istio_tcp_connections_opened")).count();
+    let text = metrics.encode().expect("metrics encode");
+    assert_eq!(count(&text), 4_097);
+    let rest = text.lines().find(|line| line.contains("source_workload=\"unknown\"")).expect("the others");
+    assert!(
+        rest.contains("source_principal=\"spiffe://cluster.local/ns/x/sa/y\""),
+        "what is proven stays: {rest}"
+    );
+    assert!(rest.ends_with(" 5904"), "{rest}");
+
+    let gone = |labels: &TrafficLabels| labels.source.workload != Known::default();
+    for _ in 0..2 {
+        metrics.traffic.sweep(1, gone);
+    }
+    metrics.traffic.series_by_hearsay(labels("later", "-")).opened.fetch_add(1, Ordering::Relaxed);
+    let text = metrics.encode().expect("metrics encode");
+    assert!(text.contains("source_workload=\"later\""), "what ended makes room");
+    assert_eq!(count(&text), 2);
+}
+
+#[test]
 fn open_sockets_are_counted_while_they_are_open() {
     let (_runtime, metrics) = metrics();
     let open = |metrics: &Metrics| {

@@ -5,7 +5,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
@@ -148,6 +148,8 @@ pub(crate) struct Series {
     pub(crate) received: AtomicU64,
     /// Sweeps since a connection last held this.
     idle: AtomicU64,
+    /// A peer chose the labels.
+    hearsay: bool,
 }
 
 /// All series. A connection looks its own up once and then only counts.
@@ -156,6 +158,20 @@ pub(crate) struct Traffic {
     // Sharded, so that connections that begin at once on several threads do not meet in one lock.
     shards: [RwLock<HashMap<TrafficLabels, Arc<Series>>>; 16],
     hasher: RandomState,
+    /// Series whose labels peers chose.
+    hearsay: AtomicUsize,
+}
+
+/// Series that peers may bring about by what they say of themselves: enough for honest ones of other networks, and no
+/// way to fill our memory with names.
+const MOST_HEARSAY: usize = 4_096;
+
+impl TrafficLabels {
+    /// The same, of a source of which only the identity it proved is told.
+    fn without_hearsay(self) -> Self {
+        let source = Side { principal: self.source.principal, ..Side::default() };
+        Self { source, ..self }
+    }
 }
 
 impl Traffic {
@@ -168,6 +184,26 @@ impl Traffic {
             return Arc::clone(series);
         }
         Arc::clone(shard.write().entry(labels).or_default())
+    }
+
+    /// The series of `labels` whose source is as the peer describes itself; without that description once peers have made up
+    /// too many.
+    pub(crate) fn series_by_hearsay(&self, labels: TrafficLabels) -> Arc<Series> {
+        let Some(shard) = self.shard(&labels) else {
+            return Arc::default();
+        };
+        let mut shard = shard.write();
+        if let Some(series) = shard.get(&labels) {
+            return Arc::clone(series);
+        }
+        if self.hearsay.load(Ordering::Relaxed) >= MOST_HEARSAY {
+            drop(shard);
+            return self.series(labels.without_hearsay());
+        }
+        self.hearsay.fetch_add(1, Ordering::Relaxed);
+        let series = Arc::new(Series { hearsay: true, ..Series::default() });
+        shard.insert(labels, Arc::clone(&series));
+        series
     }
 
     fn shard(&self, labels: &TrafficLabels) -> Option<&RwLock<HashMap<TrafficLabels, Arc<Series>>>> {
@@ -184,7 +220,11 @@ impl Traffic {
                     series.idle.store(0, Ordering::Relaxed);
                     return true;
                 }
-                series.idle.fetch_add(1, Ordering::Relaxed) < sweeps || !gone(labels)
+                let keep = series.idle.fetch_add(1, Ordering::Relaxed) < sweeps || !gone(labels);
+                if !keep && series.hearsay {
+                    self.hearsay.fetch_sub(1, Ordering::Relaxed);
+                }
+                keep
             });
         }
     }
