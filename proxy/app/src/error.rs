@@ -57,7 +57,8 @@ pub(crate) enum ConnError {
 impl ConnError {
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Captured | Self::Withdrawn | Self::Relay(_) => Reason::Io,
+            Self::Captured | Self::Withdrawn => Reason::Io,
+            Self::Relay(error) => error.reason(),
             Self::SelfCall => Reason::SelfCall,
             Self::UnknownWorkload(error) => error.reason(),
             Self::Route(error) => error.reason(),
