@@ -9,6 +9,7 @@ mod enroll;
 mod inputs;
 mod lab;
 mod policy;
+mod standalone;
 mod telemetry;
 
 use tests::lab::{Families, Lab, Pod};
@@ -51,6 +52,11 @@ fn main() -> ExitCode {
         inputs::an_unusable_root_is_told_by_its_name,
         inputs::an_unusable_token_is_told_by_its_file,
         inputs::a_missing_setting_ends_the_agent_with_its_name,
+        standalone::pods_on_two_nodes_talk_over_hbone_by_what_the_agents_wrote,
+        standalone::a_withdrawn_pod_is_reached_in_plain_text,
+        standalone::a_policy_file_refuses_a_client_until_it_is_removed,
+        standalone::a_broken_file_changes_nothing_for_traffic,
+        standalone::without_the_control_plane_traffic_goes_on,
         telemetry::a_denied_request_leaves_two_lines_inbound_first,
         telemetry::both_reporters_count_a_connection_once,
         telemetry::the_dump_shows_what_istioctl_reads,

@@ -1,4 +1,4 @@
-//! The control plane of a lab: ours in process, or another's by its address.
+//! The control plane of a lab: ours in process or as a program, or another's by its address.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use xds_server::control::Access;
 use xds_server::{Ca, CaOptions, Control, Kind, MeshConfig, Nack};
 
 use super::cluster::{Cluster, Follower, Key, ObjectsDirectory};
+use super::standalone::Standalone;
 use super::{HOME, external, plan};
 
 /// A running control plane.
@@ -18,6 +19,7 @@ pub struct ControlPlane {
     root: PathBuf,
     token: String,
     ours: Option<Ours>,
+    standalone: Option<Standalone>,
 }
 
 struct Ours {
@@ -33,6 +35,14 @@ impl ControlPlane {
             Ok(socket) => Self::external(&socket, cluster),
             Err(_) => Self::ours(cluster),
         }
+    }
+
+    /// Starts the program on the underlay; `statuses` are the directories that agents write to.
+    #[track_caller]
+    pub(super) fn standalone_with(cluster: &Arc<Cluster>, statuses: &[PathBuf]) -> Self {
+        let root = Path::new(HOME).join("root-cert.pem");
+        let standalone = Standalone::start(cluster, ADDRESS, statuses, &root);
+        Self { root, token: String::new(), ours: None, standalone: Some(standalone) }
     }
 
     fn ours(cluster: &Arc<Cluster>) -> Self {
@@ -57,7 +67,7 @@ impl ControlPlane {
         let serving = control.clone();
         runtime.spawn(async move { serving.serve(listener, Some(tls)).await });
         cluster.follow(Box::new(InProcess(control.clone())));
-        Self { root, token, ours: Some(Ours { control, _runtime: runtime }) }
+        Self { root, token, ours: Some(Ours { control, _runtime: runtime }), standalone: None }
     }
 
     fn external(socket: &str, cluster: &Arc<Cluster>) -> Self {
@@ -72,6 +82,7 @@ impl ControlPlane {
             root: given(external::ROOT).into(),
             token: token.unwrap_or_else(|_| "none".to_owned()),
             ours: None,
+            standalone: None,
         }
     }
 
@@ -85,14 +96,25 @@ impl ControlPlane {
         &self.root
     }
 
-    /// The token that proxies present.
+    /// The token that proxies present; empty when they need none.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Whether it is ours, and can be asked.
+    /// Whether it is ours, and its certificate names the lab's address.
     pub const fn is_ours(&self) -> bool {
-        self.ours.is_some()
+        self.ours.is_some() || self.standalone.is_some()
+    }
+
+    /// The program of a lab that was asked to be [standalone](super::Builder::standalone).
+    #[track_caller]
+    pub fn standalone(&self) -> &Standalone {
+        self.standalone.as_ref().expect("a standalone lab")
+    }
+
+    /// Shares the objects with a node's agent, where they are files already.
+    pub(super) fn shares(&self, pods: &Path) -> bool {
+        self.standalone.as_ref().map(|standalone| standalone.share(pods)).is_some()
     }
 
     /// What proxies refused so far.

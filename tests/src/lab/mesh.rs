@@ -22,12 +22,20 @@ use super::{binaries, http, plan, status};
 pub(super) fn start(
     nodes: &mut [Node],
     cluster: &Arc<Cluster>,
+    standalone: bool,
     proxy_env: &[(String, String)],
 ) -> ControlPlane {
-    let control = ControlPlane::start(cluster);
+    let statuses: Vec<_> = nodes.iter().map(|node| Folder::of(node).status()).collect();
+    let control = if standalone {
+        ControlPlane::standalone_with(cluster, &statuses)
+    } else {
+        ControlPlane::start(cluster)
+    };
     for node in nodes.iter_mut() {
         let folder = Folder::of(node);
-        cluster.follow(Box::new(PodsDirectory::new(node.name(), &folder.pods(), &folder.scratch())));
+        if !control.shares(&folder.pods()) {
+            cluster.follow(Box::new(PodsDirectory::new(node.name(), &folder.pods(), &folder.scratch())));
+        }
         node.chain.plugin = Some(Plugin {
             path: binaries::find("adit-cni"),
             config: json!({ "type": "adit-cni", "agent_socket": folder.run().join("plugin.sock") }),
@@ -41,7 +49,7 @@ pub(super) fn start(
         wait_agent(node);
         node.proxy().wait_ready();
     }
-    status::follow(nodes.iter().map(|node| Folder::of(node).status()).collect(), cluster);
+    status::follow(statuses, cluster);
     control
 }
 
@@ -112,6 +120,9 @@ fn proxy_spec(node: &Node, control: &ControlPlane, extra: &[(String, String)]) -
         for key in ["ALT_XDS_HOSTNAME", "ALT_CA_HOSTNAME"] {
             env.insert(key.to_owned(), "istiod.istio-system.svc".to_owned());
         }
+    }
+    if control.token().is_empty() {
+        env.remove("AUTH_TOKEN");
     }
     env.extend(extra.iter().cloned());
     ProxySpec {

@@ -23,6 +23,7 @@ pub mod process;
 pub mod proxy;
 pub mod runner;
 pub mod service;
+pub mod standalone;
 pub mod tcp;
 
 mod mesh;
@@ -48,6 +49,7 @@ pub use process::{Process, Program};
 pub use proxy::Proxy;
 pub use runner::{Trial, isolated, main};
 pub use service::{Service, ServiceBuilder};
+pub use standalone::Standalone;
 pub use tcp::{Conn, End, Server, Speaks};
 
 /// A lab that is about to be built: nodes `a` and `b`, IPv4, the mesh running.
@@ -56,6 +58,7 @@ pub struct Builder {
     nodes: Vec<String>,
     families: Families,
     mesh: bool,
+    standalone: bool,
     proxy_env: Vec<(String, String)>,
 }
 
@@ -75,6 +78,12 @@ impl Builder {
     /// Nodes and pods alone: no control plane, agent or proxy, and no `adit-cni` in the chain.
     pub const fn without_mesh(mut self) -> Self {
         self.mesh = false;
+        self
+    }
+
+    /// As on machines without a cluster: the program `adit-control` reads a directory, which the agents read too.
+    pub const fn standalone(mut self) -> Self {
+        self.standalone = true;
         self
     }
 
@@ -101,7 +110,7 @@ impl Builder {
         }
         let cluster = Arc::new(Cluster::default());
         cluster.set(namespace("default"));
-        let control = self.mesh.then(|| mesh::start(&mut nodes, &cluster, &self.proxy_env));
+        let control = self.mesh.then(|| mesh::start(&mut nodes, &cluster, self.standalone, &self.proxy_env));
         Lab {
             shared: Arc::new(Shared {
                 underlay,
@@ -178,6 +187,7 @@ impl Lab {
             nodes: vec!["a".to_owned(), "b".to_owned()],
             families: Families::V4,
             mesh: true,
+            standalone: false,
             proxy_env: Vec::new(),
         }
     }
