@@ -51,10 +51,11 @@ fn bind(config: &SocketConfig, port: u16) -> Result<(Socket, bool), ListenError>
     let (socket, address) = wildcard_socket(config.ipv6, port).map_err(fail("create a socket"))?;
     socket.set_nonblocking(true).map_err(fail("set non-blocking"))?;
     socket.set_mark(config.mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    // What an application that had the port left behind (TIME_WAIT) would keep it for a minute from a socket that has only
+    // the other option.
+    socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR"))?;
     if config.reuse_port {
         socket.set_reuse_port(true).map_err(fail("set SO_REUSEPORT"))?;
-    } else {
-        socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR"))?;
     }
     // Accepted sockets inherit both: no system call per connection.
     socket.set_tcp_nodelay(true).map_err(fail("set TCP_NODELAY"))?;
