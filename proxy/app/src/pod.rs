@@ -170,7 +170,7 @@ impl Pod {
     }
 
     /// Resolves a moment after the cut: until then connections end by themselves, and tell their ends more exactly.
-    pub(crate) async fn finally_cut(&self) {
+    async fn finally_cut(&self) {
         self.cut.cancelled().await;
         tokio::time::sleep(LAST_MOMENT).await;
     }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns};
 
+#[cfg(test)]
+mod tests;
+
 /// Which namespace a descriptor means: equal for two descriptors of one namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct NetnsId {
@@ -54,6 +57,14 @@ impl Netns {
         self.0.id
     }
 
+    /// Whether the descriptor is a namespace's. One of a process would lead into whatever namespace that process is in.
+    ///
+    /// # Errors
+    /// The descriptor cannot be examined.
+    pub(crate) fn is_namespace(&self) -> io::Result<bool> {
+        Ok(rustix::fs::fstatfs(&self.0.namespace)?.f_type == NSFS_MAGIC)
+    }
+
     /// Whether this is the namespace the process itself runs in, which no pod may claim.
     ///
     /// # Errors
@@ -90,3 +101,6 @@ impl Drop for WayBack<'_> {
         }
     }
 }
+
+/// The file system that namespaces are files of (`linux/magic.h`).
+const NSFS_MAGIC: i64 = 0x6e73_6673;

@@ -12,7 +12,7 @@ use cni_plugin_wire::seqpacket::Connection;
 use cni_plugin_wire::zds::{self, Answer, DATAGRAM_LIMIT, PodUid, Request, WorkloadInfo, ZdsError};
 use parking_lot::Mutex;
 use proxy_core::model::PodInfo;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,12 +22,14 @@ use crate::net::listen::ListenError;
 use crate::net::netns::Netns;
 use crate::pod::{Node, Pod};
 use crate::ready::{self, Ready};
-use reconcile::{Announced, Pods};
+use reconcile::{Announced, OutOfOrder, Pods};
 
 /// Time between attempts to start pods that could not be started.
 const RETRY: Duration = Duration::from_secs(5);
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_secs(15);
+/// After a message that was refused with its connection: no oftener than istio-cni accepts connections.
+const AFTER_FAULT: Duration = Duration::from_millis(200);
 
 /// The pods of this node, shared with admin and with the end of the process.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +69,7 @@ impl Workloads {
     pub(crate) async fn finished(&self) {
         for (_, entry) in self.list() {
             if let Some(pod) = entry.pod {
-                pod.tasks.wait().await;
+                pod.finished().await;
             }
         }
         self.stopping.close();
@@ -117,17 +119,15 @@ impl Follower {
                     tracing::warn!("no connection to the node agent, attempts go on: {}", Chain(&error));
                     complained = true;
                 }
-                Ended::Lost { error, heard } => {
-                    tracing::warn!("connection to the node agent ended: {}", Chain(&error));
+                Ended::Lost { why, wait: next } => {
+                    tracing::warn!("connection to the node agent ended: {}", Chain(&why));
                     complained = false;
-                    if heard {
-                        wait = FIRST_RECONNECT;
-                    }
+                    wait = next.unwrap_or(wait);
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(wait) => {}
+                () = this.pause(wait) => {}
             }
             wait = (wait * 2).min(LAST_RECONNECT);
         }
@@ -138,10 +138,38 @@ impl Follower {
 enum Ended {
     NotConnected(ZdsError),
     Lost {
-        error: ZdsError,
-        /// Whether the agent said anything that made sense; one that does not is not asked again at once.
-        heard: bool,
+        why: Broken,
+        /// The time to the next attempt when this connection got somewhere; else attempts become rarer.
+        wait: Option<Duration>,
     },
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Gone(ZdsError),
+    /// The agent pairs answers with requests by order alone: after a message that could not be read, only a new
+    /// connection is sure to be in step.
+    #[error("a message cannot be read")]
+    Unreadable(#[source] ZdsError),
+    /// What the two sides hold to be announced may differ from here on. ztunnel ends its process over this, and with it
+    /// every connection of every pod; a new connection tells everything anew just as well.
+    #[error("a message is out of order")]
+    OutOfOrder(#[source] OutOfOrder),
+}
+
+impl Broken {
+    /// What the agent is told first, in ztunnel's words; nothing when nobody listens.
+    fn answer(&self) -> Option<Answer> {
+        match self {
+            Self::Gone(_) => None,
+            Self::Unreadable(error) => {
+                Some(Answer::Failed(format!("failure to read message : {}", Chain(error))))
+            }
+            Self::OutOfOrder(error) => Some(Answer::Failed(format!("failure to process message : {error}"))),
+        }
+    }
 }
 
 struct Running {
@@ -159,7 +187,7 @@ impl Running {
         tracing::info!("connected to the node agent at {}", self.follower.socket.display());
         self.pods.connected();
         let mut heard = false;
-        loop {
+        let why = loop {
             let request = tokio::select! {
                 request = zds::receive_request(&connection) => request,
                 () = sleep_until(self.retry_at) => {
@@ -168,21 +196,35 @@ impl Running {
                 }
             };
             let answer = match request {
-                Ok(request) => self.answer(request),
-                Err(error @ (ZdsError::Closed | ZdsError::Socket(_))) => return Ended::Lost { error, heard },
-                Err(error) => {
-                    // The agent pairs answers with requests by order alone: after a message that could not be read, only
-                    // a new connection is sure to be in step.
-                    let answer = Answer::Failed(format!("failure to read message : {}", Chain(&error)));
-                    // It is about to be closed; whether the agent still hears why changes nothing.
-                    let _ = zds::send_answer(&connection, &answer).await;
-                    return Ended::Lost { error, heard };
-                }
+                Ok(request) => self.answer(request).await,
+                Err(error @ (ZdsError::Closed | ZdsError::Socket(_))) => break Broken::Gone(error),
+                Err(error) => Err(Broken::Unreadable(error)),
+            };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(why) => break why,
             };
             heard |= answer == Answer::Done;
             self.publish();
             if let Err(error) = zds::send_answer(&connection, &answer).await {
-                return Ended::Lost { error, heard };
+                break Broken::Gone(error);
+            }
+        };
+        let Some(answer) = why.answer() else {
+            return Ended::Lost { why, wait: heard.then_some(FIRST_RECONNECT) };
+        };
+        // The connection is about to be closed; whether the agent still hears why changes nothing.
+        let _ = zds::send_answer(&connection, &answer).await;
+        Ended::Lost { why, wait: self.pods.is_ready().then_some(AFTER_FAULT) }
+    }
+
+    /// Waits, and goes on starting what could not be started: that needs no agent.
+    async fn pause(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return,
+                () = sleep_until(self.retry_at) => self.retry_pending(),
             }
         }
     }
@@ -196,27 +238,25 @@ impl Running {
         }
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
+    async fn answer(&mut self, request: Request) -> Result<Answer, Broken> {
         match request {
-            Request::Add { uid, info, netns } => self.add(uid, &info, netns),
-            Request::Keep { uid } => in_order(self.pods.kept(uid)),
+            Request::Add { uid, info, netns } => return Ok(self.add(uid, &info, netns).await),
+            Request::Keep { uid } => self.pods.kept(uid).map_err(Broken::OutOfOrder)?,
             Request::Delete { uid } => {
                 tracing::info!("pod {uid} is withdrawn");
                 if self.pods.deleted(&uid) || !self.is_running(&uid) {
-                    self.stop(&uid);
+                    self.stop(&uid).await;
                 }
-                Answer::Done
             }
             Request::SnapshotSent => {
-                let result = self.pods.snapshot_sent();
-                for uid in result.iter().flatten() {
+                for uid in self.pods.snapshot_sent().map_err(Broken::OutOfOrder)? {
                     tracing::info!("pod {uid} is not in the snapshot any more");
-                    self.stop(uid);
+                    self.stop(&uid).await;
                 }
                 self.forget_unstarted();
-                in_order(result.map(|_| ()))
             }
         }
+        Ok(Answer::Done)
     }
 
     fn is_running(&self, uid: &PodUid) -> bool {
@@ -233,7 +273,7 @@ impl Running {
             .retain(|uid, entry| entry.pod.is_some() || pods.is_pending(uid));
     }
 
-    fn add(&mut self, uid: PodUid, info: &WorkloadInfo, netns: OwnedFd) -> Answer {
+    async fn add(&mut self, uid: PodUid, info: &WorkloadInfo, netns: OwnedFd) -> Answer {
         let info = PodInfo {
             name: info.name.as_str().into(),
             namespace: info.namespace.as_str().into(),
@@ -241,12 +281,17 @@ impl Running {
         };
         let netns = match self.enterable(netns) {
             Ok(netns) => netns,
-            Err(why) => return Answer::Failed(format!("failure to start proxy : {info}: {why}")),
+            Err(why) => {
+                let why = format!("failure to start proxy : {info}: {why}");
+                tracing::error!("pod {uid}: {why}");
+                self.pods.named(&uid);
+                return Answer::Failed(why);
+            }
         };
         match self.pods.announced(&uid, netns.id()) {
             Announced::Runs => return Answer::Done,
             Announced::Start => {}
-            Announced::Replace => self.stop(&uid),
+            Announced::Replace => self.stop(&uid).await,
         }
         match self.start(&uid, info.clone(), netns.clone()) {
             Ok(()) => Answer::Done,
@@ -262,13 +307,15 @@ impl Running {
 
     /// A namespace that is not our own: listening there would capture the node's traffic as a pod's.
     fn enterable(&self, netns: OwnedFd) -> Result<Netns, String> {
-        let netns = Netns::new(netns, Arc::clone(&self.follower.home))
-            .map_err(|error| format!("the descriptor cannot be examined: {error}"))?;
-        match netns.is_home() {
-            Ok(false) => Ok(netns),
-            Ok(true) => Err("the network namespace is the proxy's own, not a pod's".to_owned()),
-            Err(error) => Err(format!("the proxy's own network namespace cannot be examined: {error}")),
+        let examined = |error| format!("the descriptor cannot be examined: {error}");
+        let netns = Netns::new(netns, Arc::clone(&self.follower.home)).map_err(examined)?;
+        if !netns.is_namespace().map_err(examined)? {
+            return Err("the descriptor is not a network namespace".to_owned());
         }
+        if netns.is_home().map_err(examined)? {
+            return Err("the network namespace is the proxy's own, not a pod's".to_owned());
+        }
+        Ok(netns)
     }
 
     fn start(&mut self, uid: &PodUid, info: PodInfo, netns: Netns) -> Result<(), ListenError> {
@@ -281,14 +328,16 @@ impl Running {
         Ok(())
     }
 
-    /// Ends a pod's proxy at once; its connections are recorded beside, while other pods go on.
-    fn stop(&self, uid: &PodUid) {
+    /// Ends a pod's proxy at once: when this returns its ports are free, for a successor. Its
+    /// connections are recorded beside, while other pods go on.
+    async fn stop(&self, uid: &PodUid) {
         let entry = self.follower.workloads.entries.lock().remove(uid);
-        if let Some(pod) = entry.and_then(|entry| entry.pod) {
-            self.follower.metrics.stopped.inc();
-            pod.drain();
-            self.follower.workloads.stopping.spawn(async move { pod.stop().await });
-        }
+        let Some(pod) = entry.and_then(|entry| entry.pod) else { return };
+        self.follower.metrics.stopped.inc();
+        pod.drain();
+        let ending = Arc::clone(&pod);
+        self.follower.workloads.stopping.spawn(async move { ending.stop().await });
+        pod.unbound().await;
     }
 
     fn retry_pending(&mut self) {
@@ -309,14 +358,4 @@ async fn connect(socket: &Path) -> Result<Connection, ZdsError> {
     let connection = Connection::connect(socket, DATAGRAM_LIMIT)?;
     zds::send_hello(&connection).await?;
     Ok(connection)
-}
-
-fn in_order(result: Result<(), reconcile::OutOfOrder>) -> Answer {
-    match result {
-        Ok(()) => Answer::Done,
-        Err(error) => {
-            tracing::error!("the node agent's message is refused: {error}");
-            Answer::Failed(format!("failure to process message : {error}"))
-        }
-    }
 }

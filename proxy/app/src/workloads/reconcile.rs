@@ -61,10 +61,15 @@ impl Pods {
         self.phase = Phase::Disconnected;
     }
 
-    pub(super) fn announced(&mut self, uid: &PodUid, netns: NetnsId) -> Announced {
+    /// The agent spoke of the pod as one that lives, whatever else it said: its proxy outlives the snapshot.
+    pub(super) fn named(&mut self, uid: &PodUid) {
         if let Phase::Snapshot(named) = &mut self.phase {
             named.insert(uid.clone());
         }
+    }
+
+    pub(super) fn announced(&mut self, uid: &PodUid, netns: NetnsId) -> Announced {
+        self.named(uid);
         match self.running.get(uid) {
             Some(running) if *running == netns => {
                 self.pending.remove(uid);

@@ -49,6 +49,15 @@ fn a_snapshot_stops_what_it_does_not_name() {
 }
 
 #[test]
+fn a_pod_announced_with_a_useless_namespace_keeps_the_proxy_it_has() {
+    let mut pods = with_running(&["a"]);
+    pods.connected();
+    pods.named(&uid("a"));
+    assert_eq!(pods.snapshot_sent(), Ok(vec![]));
+    assert_eq!(pods.counts(), (1, 0));
+}
+
+#[test]
 fn a_pod_deleted_within_a_snapshot_stops_at_its_end() {
     let mut pods = with_running(&["a"]);
     pods.connected();
