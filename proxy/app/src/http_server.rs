@@ -10,16 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+#[cfg(test)]
+mod tests;
 
 /// Connections served at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 128;
+/// No connection takes longer: readers that never read would use up all there are.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A whole answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -68,28 +75,42 @@ where
         };
         let (handler, stop) = (handler.clone(), stop.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = handler(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(2))
-                .max_buf_size(8 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!("HTTP connection ended: {error}");
-            }
+            converse(TokioIo::new(stream), stop, handler).await;
             drop(slot);
         });
+    }
+}
+
+/// Serves one connection.
+async fn converse<S, H, F>(stream: S, stop: CancellationToken, handler: H)
+where
+    S: Read + Write + Unpin,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Answer>,
+{
+    let service = service_fn(move |request| {
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(2))
+        .max_buf_size(8 * 1024)
+        .serve_connection(stream, service);
+    tokio::pin!(connection);
+    let ended = timeout(LONGEST, async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    });
+    match ended.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("HTTP connection ended: {error}"),
+        Err(_) => tracing::debug!("HTTP connection cut after {LONGEST:?}"),
     }
 }
 
