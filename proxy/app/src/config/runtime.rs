@@ -153,6 +153,9 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
         "static configuration is not read yet; adit-control serves a directory",
     );
     add(set("PREFERED_SERVICE_NAMESPACE"), "PREFERED_SERVICE_NAMESPACE", "the DNS listener is not there yet");
+    // Without the variable ztunnel captures too; who writes it down relies on it.
+    let dns = reader.text("ISTIO_META_DNS_CAPTURE").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    add(dns, "ISTIO_META_DNS_CAPTURE", "the DNS listener is not there yet");
     add(set("ISTIO_META_DNS_PROXY_ADDR"), "ISTIO_META_DNS_PROXY_ADDR", "the DNS listener is not there yet");
     found
 }

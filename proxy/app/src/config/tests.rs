@@ -101,6 +101,25 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
 }
 
 #[test]
+fn what_is_asked_for_and_not_there_yet_is_told_by_its_name() {
+    for (name, value, told) in [
+        ("ISTIO_META_DNS_CAPTURE", "TRUE", true),
+        ("ISTIO_META_DNS_CAPTURE", "false", false),
+        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", true),
+        ("PREFERED_SERVICE_NAMESPACE", "default", true),
+        ("CRL_PATH", "", false),
+        ("LOCAL_XDS_PATH", "/etc/mesh.yaml", true),
+        ("UNSTABLE_ENABLE_SOCKS5", "true", true),
+        ("UNSTABLE_ENABLE_SOCKS5", "false", false),
+        ("XDS_ON_DEMAND", "true", true),
+    ] {
+        let names: Vec<_> = good(&[(name, value)]).not_yet.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.contains(&name), told, "{name}={value}: {names:?}");
+        assert!(names.len() <= 1, "{name}={value}: {names:?}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let errors = check(&[("IPV6_ENABLED", "x"), ("PACKET_MARK", "y")]).expect_err("both are wrong");
     assert_eq!(errors.len(), 2);
