@@ -9,8 +9,10 @@ mod enroll;
 mod inputs;
 mod lab;
 mod policy;
+mod process;
 mod standalone;
 mod telemetry;
+mod zds;
 
 use tests::lab::{Families, Lab, Pod};
 
@@ -60,6 +62,22 @@ fn main() -> ExitCode {
         telemetry::a_denied_request_leaves_two_lines_inbound_first,
         telemetry::both_reporters_count_a_connection_once,
         telemetry::the_dump_shows_what_istioctl_reads,
+        zds::an_accepted_pod_listens_and_a_withdrawn_one_does_not,
+        zds::a_pod_announced_in_another_namespace_moves_there,
+        zds::a_new_snapshot_stops_only_what_it_does_not_name,
+        zds::a_message_out_of_order_ends_the_connection_and_no_pod,
+        zds::a_message_that_cannot_be_read_is_refused_for_what_is_wrong_with_it,
+        zds::a_namespace_that_is_no_pods_is_refused,
+        zds::a_pod_whose_port_is_taken_fails_alone_and_starts_once_it_is_free,
+        zds::a_pending_pod_that_is_withdrawn_is_forgotten,
+        zds::readiness_goes_and_comes_with_the_agent,
+        process::the_command_line_is_that_of_ztunnel,
+        process::every_variable_of_the_chart_is_taken,
+        process::the_probe_is_answered_as_kubelets_read_it,
+        process::metrics_name_the_format_they_come_in,
+        process::log_levels_change_while_it_runs,
+        process::told_to_quit_it_drains_first,
+        process::an_end_does_not_wait_for_who_does_not_answer,
     ])
 }
 
