@@ -38,8 +38,8 @@ impl Captured {
     /// which then fails as if nobody listened, and which of the two the application sees would be chance.
     pub(crate) async fn refuse(mut self) {
         if let Some(stream) = &self.0 {
-            // Whatever comes of it, the reset follows.
-            let _ = timeout(REFUSAL, stream.readable()).await;
+            // Whatever comes of it, the reset follows. `readable` will not do: tokio takes a fresh socket for ready.
+            let _ = timeout(REFUSAL, stream.peek(&mut [0])).await;
         }
         self.reset();
     }
