@@ -212,7 +212,8 @@ impl Session {
     }
 
     /// Ends a push: remembers the versions of what was taken, and answers. A refused resource keeps the version it
-    /// had, so that a reconnect makes the control plane send it again.
+    /// had, or an empty one, so that a reconnect makes the control plane send it again, or tell that it is gone: a sink
+    /// may remember what it refused, as it must remember a policy that it cannot read.
     pub fn settle(&mut self, pending: Pending, refused: Vec<Refusal>) -> DeltaDiscoveryRequest {
         let Pending { type_url, nonce, versions, removed, mut refusals, bytes: _ } = pending;
         refusals.extend(refused);
@@ -220,7 +221,9 @@ impl Session {
         let held = self.held(type_url);
         held.synced = true;
         for (name, version) in versions {
-            if !refused.contains(name.as_str()) {
+            if refused.contains(name.as_str()) {
+                held.versions.entry(name).or_default();
+            } else {
                 held.versions.insert(name, version);
             }
         }

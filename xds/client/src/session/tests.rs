@@ -66,7 +66,17 @@ fn a_refused_resource_keeps_the_version_it_had() {
     let mut session = session();
     settle(&mut session, push(ADDRESS_TYPE, "1").with("a", "1"), &[]);
     settle(&mut session, push(ADDRESS_TYPE, "2").with("a", "2").with("b", "1"), &["a", "b"]);
-    assert_eq!(resumed(&mut session), [held(&[("a", "1")]), held(&[])]);
+    assert_eq!(resumed(&mut session), [held(&[("a", "1"), ("b", "")]), held(&[])]);
+}
+
+/// Else a policy that could not be read, and is deleted while no stream is open, would deny for ever.
+#[test]
+fn a_refused_resource_is_named_until_it_is_taken_or_removed() {
+    let mut session = session();
+    settle(&mut session, push(AUTHORIZATION_TYPE, "1").with("ns/p", "").with("ns/q", ""), &["ns/p", "ns/q"]);
+    assert_eq!(resumed(&mut session)[1], held(&[("ns/p", ""), ("ns/q", "")]));
+    settle(&mut session, push(AUTHORIZATION_TYPE, "2").with("ns/q", "2").without("ns/p"), &[]);
+    assert_eq!(resumed(&mut session)[1], held(&[("ns/q", "2")]));
 }
 
 #[test]
