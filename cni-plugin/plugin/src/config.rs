@@ -30,8 +30,8 @@ pub(crate) struct Config {
     /// The namespace of the agent itself, whose pod must never wait for the agent.
     pub(crate) agent_namespace: Option<String>,
     pub(crate) log_level: Level,
-    /// Whether STATUS fails while the agent is away. An agent on the pod network itself could then never start: the
-    /// kubelet starts no such pod on a node whose network is not ready.
+    /// Whether STATUS fails while the agent is away. The kubelet starts no pod on the pod network of a node whose network
+    /// is not ready, so this is only for agents on the host's network: another could never come back.
     pub(crate) status_needs_agent: bool,
     /// Containers that still exist, when the runtime collects garbage.
     pub(crate) valid_container_ids: Option<Vec<String>>,
@@ -64,7 +64,7 @@ impl Config {
             selected_namespaces: raw.selected_namespaces_file.unwrap_or_else(beside),
             exclude_namespaces: raw.exclude_namespaces.unwrap_or_default(),
             agent_namespace: raw.pod_namespace,
-            status_needs_agent: raw.status_needs_agent.unwrap_or(true),
+            status_needs_agent: raw.status_needs_agent.unwrap_or(false),
             log_level: raw.log_level.unwrap_or_default(),
             valid_container_ids: raw.valid_attachments.map(|attachments| {
                 attachments.into_iter().map(|attachment| attachment.container_id).collect()

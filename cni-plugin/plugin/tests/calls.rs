@@ -215,12 +215,17 @@ fn gc_without_a_list_forgets_nothing() {
 }
 
 #[test]
-fn status_is_the_agents() {
+fn a_node_without_an_agent_is_ready_to_start_one() {
+    let node = Node::new("status-away");
+    node.call("STATUS").config("cniVersion", "1.1.0").run().silence();
+}
+
+#[test]
+fn status_is_the_agents_where_it_was_asked_for() {
     let node = Node::new("status");
-    let status = || node.call("STATUS").config("cniVersion", "1.1.0");
+    let status = || node.call("STATUS").config("cniVersion", "1.1.0").config("status_needs_agent", true);
     let error = status().run().failure();
     assert_eq!(error["code"], 50);
-    status().config("status_needs_agent", false).run().silence();
     let agent = node.agent(Outcome::Done);
     status().run().silence();
     assert!(matches!(agent.join().unwrap(), Event::Status));

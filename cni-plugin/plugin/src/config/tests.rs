@@ -9,7 +9,7 @@ fn a_bare_configuration_has_defaults() {
     assert_eq!(config.agent_socket, PathBuf::from("/var/run/adit/plugin.sock"));
     assert_eq!(config.selected_namespaces, PathBuf::from("/var/run/adit/selected-namespaces.json"));
     assert_eq!(config.log_level, Level::Info);
-    assert!(config.exclude_namespaces.is_empty() && config.status_needs_agent);
+    assert!(config.exclude_namespaces.is_empty() && !config.status_needs_agent);
     assert_eq!(config.result(), json!({ "cniVersion": "1.0.0" }));
 }
 
