@@ -11,6 +11,9 @@ pub type Labels = BTreeMap<String, String>;
 /// Written by the agent once a pod is captured and its proxy listens; istiod reads it.
 pub const REDIRECTION_ANNOTATION: &str = "ambient.istio.io/redirection";
 
+/// Where the kubelet notes a static pod's own UID.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
 /// Name and markings that every Kubernetes object has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +102,14 @@ impl Pod {
     #[must_use]
     pub fn has_made_up_uid(&self) -> bool {
         self.metadata.uid == self.full_name()
+    }
+
+    /// The UID under which the node's runtime knows the pod. That of a static pod is not the API server's: the kubelet
+    /// makes it up, 32 hexadecimal digits, before it mirrors the pod there. No other pod's UID looks so.
+    #[must_use]
+    pub fn runtime_uid(&self) -> &str {
+        let made_up = |uid: &&String| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.metadata.annotations.get(MIRROR_ANNOTATION).filter(made_up).unwrap_or(&self.metadata.uid)
     }
 
     /// The pod's service account; Kubernetes fills `default` in when none is named.

@@ -249,6 +249,7 @@ impl Driver {
 async fn find(finder: &Finder, pod: &Pod) -> Ended {
     let wanted = Wanted {
         uid: uid_of(pod),
+        runtime_uid: pod.runtime_uid().to_owned(),
         namespace: pod.metadata.namespace.clone(),
         name: pod.metadata.name.clone(),
         ips: pod.ips(),

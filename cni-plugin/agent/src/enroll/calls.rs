@@ -96,7 +96,7 @@ impl Enrollment {
         });
         let found = match uid {
             // A source without UIDs of its own names pods by namespace and name.
-            Some(uid) => named.find(|entry| entry.uid == *uid || entry.pod.has_made_up_uid()),
+            Some(uid) => named.find(|entry| entry.pod.runtime_uid() == uid.0 || entry.pod.has_made_up_uid()),
             None => named.find(|entry| !entry.pod.is_terminal()),
         };
         found.map(|entry| entry.uid.clone())

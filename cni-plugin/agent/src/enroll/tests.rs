@@ -532,6 +532,22 @@ fn a_new_sandbox_of_the_same_pod_is_enrolled_anew() {
 }
 
 #[test]
+fn a_static_pod_is_known_by_the_uid_that_its_runtime_tells() {
+    let mut rig = Rig::new();
+    let hash = "0f6ab2b5ab3e0c9a16c5d2f5d80e34a1";
+    let mut mirror = without_address("a");
+    mirror.metadata.annotations.insert("kubernetes.io/config.mirror".to_owned(), hash.to_owned());
+    rig.seen(&mirror);
+    let add = Event::Add {
+        request: RequestId(1),
+        sandbox: sandbox("a", "c1"),
+        uid: Some(PodUid(hash.to_owned())),
+        netns: Arc::new(stand_in()),
+    };
+    assert_eq!(rig.on(add), ["redirect a"]);
+}
+
+#[test]
 fn the_same_sandbox_added_twice_needs_nothing_more() {
     let (mut rig, netns) = Rig::started(&without_address("a"), "c1");
     assert_eq!(rig.add(2, "a", "c1", &netns), ["answer 2 Enrolled"]);

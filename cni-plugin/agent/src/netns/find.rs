@@ -1,5 +1,6 @@
 //! Looks for the network namespaces of running pods: by name in a directory, then through /proc by cgroup.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use crate::config::Places;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub uid: PodUid,
+    /// Under which the runtime knows it.
+    pub runtime_uid: String,
     pub namespace: String,
     pub name: String,
     /// At least one of them must be in the namespace that is found.
@@ -38,9 +41,15 @@ pub fn find(places: &Places, host: &HostNetns, wanted: &[Wanted], owns: Ownershi
             Some(result) => {
                 searched.insert(pod.uid.clone(), result);
             }
-            None => {
-                through_proc.insert(pod.uid.0.as_str(), pod);
-            }
+            None => match through_proc.entry(pod.runtime_uid.as_str()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(pod);
+                }
+                Entry::Occupied(taken) => {
+                    let why = format!("{} is known to the runtime by the same UID", taken.get().full_name());
+                    searched.insert(pod.uid.clone(), Err(NetnsError::Search(why)));
+                }
+            },
         }
     }
     if through_proc.is_empty() {

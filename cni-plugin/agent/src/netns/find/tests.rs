@@ -59,6 +59,7 @@ impl Proc {
 fn wanted(uid: &str, ip: &str) -> Wanted {
     Wanted {
         uid: PodUid(uid.to_owned()),
+        runtime_uid: uid.to_owned(),
         namespace: "shop".to_owned(),
         name: "web".to_owned(),
         ips: vec![ip.parse().unwrap()],
@@ -74,6 +75,20 @@ fn id_of(searched: &mut Searched, uid: &str) -> NetnsId {
 fn check_not_found(mut searched: Searched, uid: &str) {
     let result = searched.remove(&PodUid(uid.to_owned())).unwrap();
     assert!(matches!(result, Err(NetnsError::NotFound { ref pod }) if pod == "shop/web"), "{result:?}");
+}
+
+#[test]
+fn a_static_pod_is_found_by_the_uid_that_its_runtime_knows() {
+    let proc = Proc::new();
+    let hash = "0f6ab2b5ab3e0c9a16c5d2f5d80e34a1";
+    proc.netns("pod", "10.0.0.5");
+    proc.process(100, Some(hash), "pod", 500);
+    let mirror = Wanted { runtime_uid: hash.to_owned(), ..wanted(UID, "10.0.0.5") };
+    assert_eq!(id_of(&mut proc.find(std::slice::from_ref(&mirror)), UID), proc.id("pod"));
+    let pretender = Wanted { runtime_uid: hash.to_owned(), ..wanted(OTHER, "10.0.0.6") };
+    let mut searched = proc.find(&[mirror, pretender]);
+    assert_eq!(id_of(&mut searched, UID), proc.id("pod"));
+    assert!(matches!(searched.remove(&PodUid(OTHER.to_owned())), Some(Err(NetnsError::Search(_)))));
 }
 
 #[test]
