@@ -134,8 +134,10 @@ impl Enrollment {
     pub(super) fn collect(&mut self, containers: &BTreeSet<String>) -> Touched {
         let mut touched = Vec::new();
         for entry in self.pods.values_mut() {
-            if entry.sandbox.container.as_ref().is_some_and(|known| !containers.contains(known)) {
-                entry.sandbox_gone();
+            let unlisted = entry.sandbox.container.as_ref().is_some_and(|known| !containers.contains(known));
+            if unlisted && !entry.sandbox.starting {
+                entry.sandbox.suspect = true;
+                entry.sandbox.recheck = true;
                 touched.push(entry.uid.clone());
             }
         }

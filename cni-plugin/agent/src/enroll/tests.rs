@@ -604,10 +604,19 @@ fn a_delete_fails_the_start_that_still_waits() {
 
 #[test]
 fn sandboxes_that_the_runtime_no_longer_has_are_withdrawn() {
-    let (mut rig, _netns) = Rig::started(&without_address("a"), "c1");
+    let (mut rig, _netns) = Rig::started(&pod("a"), "c1");
     let kept = |id: &str| Event::Collect { containers: BTreeSet::from([id.to_owned()]) };
     assert_eq!(rig.on(kept("c1")), [""; 0]);
-    assert_eq!(rig.on(kept("c2")), ["retract u-a"]);
+    assert_eq!(rig.on(kept("c2")), ["find a"]);
+    assert_eq!(rig.done("a", Ended::Found(Err("none".to_owned()))), ["retract u-a"]);
+}
+
+#[test]
+fn a_sandbox_that_a_list_leaves_out_but_that_lives_stays_enrolled() {
+    let (mut rig, netns) = Rig::started(&pod("a"), "c1");
+    assert_eq!(rig.on(Event::Collect { containers: BTreeSet::new() }), ["find a"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
+    assert_eq!(rig.machine.counts(), (1, 0));
 }
 
 #[test]
