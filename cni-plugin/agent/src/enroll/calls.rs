@@ -131,6 +131,8 @@ impl Enrollment {
         Touched::Pods(touched)
     }
 
+    /// A list names the sandboxes of one network only, and says nothing of one that has just begun: whoever is not in
+    /// it is looked at before it is believed to be gone.
     pub(super) fn collect(&mut self, containers: &BTreeSet<String>) -> Touched {
         let mut touched = Vec::new();
         for entry in self.pods.values_mut() {
