@@ -250,7 +250,8 @@ impl Enrollment {
             Event::Collect { containers } => self.collect(&containers),
             Event::Done { uid, ended } => self.done(uid, ended, now, out),
             Event::Delivered { uid, netns } => {
-                if let Some(entry) = self.pods.get_mut(&uid) {
+                // One that is not booked has been retracted since: the proxy let it go after it said so.
+                if let Some(entry) = self.pods.get_mut(&uid).filter(|entry| entry.booked) {
                     entry.announced = Some(netns);
                     entry.succeeded();
                     entry.hurry();
@@ -422,7 +423,8 @@ impl Enrollment {
             left.remove(&uid);
         }
         steps::apply(entry, step, ended, now, out);
-        if step == Step::Record(None) && entry.recorded.is_none() && goal == Goal::Out {
+        let leaves = Some(Redirection::Pending);
+        if step == Step::Record(leaves) && entry.recorded == leaves && goal == Goal::Out {
             entry.leaving_at = (entry.rules != Rules::Absent).then(|| now.after(grace));
         }
         Touched::one(uid)

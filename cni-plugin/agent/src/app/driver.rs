@@ -57,8 +57,10 @@ impl Driver {
             let now = Moment(began.elapsed());
             let wake = self.machine.wake(now).map(|at| began + at.0);
             let event = tokio::select! {
-                Some(event) = inputs.events.recv() => Some(event),
+                // A proxy's notice comes before the end of the step that undid what it tells of.
+                biased;
                 Some(notice) = inputs.notices.recv() => self.notice(notice),
+                Some(event) = inputs.events.recv() => Some(event),
                 Some(call) = inputs.calls.recv() => self.call(call, &mut open),
                 () = sleep_until(wake.unwrap_or(began)), if wake.is_some() => Some(Event::Tick),
                 Some(_) = open.steps.join_next() => None,
@@ -191,7 +193,12 @@ impl Driver {
             match (&result, value) {
                 (Err(why), _) => tracing::warn!(pod = name, why, "a pod's status could not be written"),
                 (Ok(()), Some(Redirection::Enabled)) => tracing::info!(pod = name, "a pod is enrolled"),
-                (Ok(()), Some(Redirection::Pending)) => tracing::info!(pod = name, "a pod waits for a proxy"),
+                (Ok(()), Some(Redirection::Pending)) => {
+                    tracing::info!(
+                        pod = name,
+                        "a pod is between: it waits for a proxy, or is on its way out"
+                    );
+                }
                 (Ok(()), None) => tracing::info!(pod = name, "a pod is not enrolled any more"),
             }
             Ended::Recorded(result)

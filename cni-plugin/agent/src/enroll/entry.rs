@@ -165,13 +165,16 @@ impl Entry {
 
     /// Status, then rules, then proxy. Peers learn of the status with a delay and go on sending HBONE until then,
     /// so for a grace period everything stays: the proxy, and the rules that bring its replies back. Once peers
-    /// send plaintext the rules go, atomically for each new connection, and the proxy, now idle, goes last.
+    /// send plaintext the rules go, atomically for each new connection, and the proxy, now idle, goes after them.
+    /// Until all is gone the status is `pending`: an agent that begins meanwhile knows by it that there is something
+    /// to take away, and nobody else would free a pod from rules without a proxy behind them.
     fn next_out(&mut self, now: Moment) -> Option<Step> {
+        self.pending = false;
         if now < self.not_before {
             return None;
         }
-        if self.recorded.is_some() {
-            return Some(Step::Record(None));
+        if self.recorded == Some(Redirection::Enabled) {
+            return Some(Step::Record(Some(Redirection::Pending)));
         }
         if self.leaving_at.is_some_and(|until| now < until) {
             return None;
@@ -191,7 +194,7 @@ impl Entry {
         }
         self.sandbox = Sandbox::default();
         self.leaving_at = None;
-        None
+        self.recorded.is_some().then_some(Step::Record(None))
     }
 
     /// The proxy first: it holds the dead namespace open.

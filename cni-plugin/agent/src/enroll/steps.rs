@@ -31,9 +31,8 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             result.err()
         }
         (Step::Unredirect, Ended::Unredirected(result)) => {
-            if result.is_ok() {
-                entry.rules = Rules::Absent;
-            }
+            // What could not be removed can be half gone.
+            entry.rules = if result.is_ok() { Rules::Absent } else { Rules::Unknown };
             result.err()
         }
         (Step::Announce(id), Ended::Announced(result)) => {
@@ -52,11 +51,11 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             None
         }
         (Step::Record(value), Ended::Recorded(result)) => {
-            entry.pending = false;
+            let noted = std::mem::take(&mut entry.pending);
             if result.is_ok() {
                 entry.recorded = value;
             }
-            if value == Some(Redirection::Pending) {
+            if noted && value == Some(Redirection::Pending) {
                 return; // what made it pending keeps its own pace
             }
             result.err()

@@ -284,19 +284,20 @@ fn a_namespace_label_brings_its_pods_in_and_out() {
     rig.done("a", Ended::Announced(Ok(())));
     rig.done("a", Ended::Redirected(Ok(())));
     rig.done("a", Ended::Recorded(Ok(())));
-    assert_eq!(rig.namespace("plain", "none"), ["remember mesh", "record a nothing"]);
+    assert_eq!(rig.namespace("plain", "none"), ["remember mesh", "record a pending"]);
     assert_eq!(rig.on(Event::NamespaceGone("plain".to_owned())), [""; 0]);
 }
 
 #[test]
 fn a_leaving_pod_loses_its_status_then_after_a_grace_its_rules_then_its_proxy() {
     let (mut rig, _netns) = Rig::enrolled(&pod("a"));
-    assert_eq!(rig.seen(&opted_out("a")), ["record a nothing"]);
+    assert_eq!(rig.seen(&opted_out("a")), ["record a pending"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.machine.wake(rig.now), Some(rig.now.after(Duration::from_secs(1))));
     assert_eq!(rig.later(1), ["unredirect a"]);
     assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
-    assert_eq!(rig.done("a", Ended::Retracted), [""; 0]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.machine.counts(), (0, 0));
     assert_eq!(rig.later(3600), [""; 0]);
 }
@@ -311,6 +312,50 @@ fn a_pod_whose_rules_cannot_be_removed_keeps_its_proxy() {
         assert_eq!(rig.done("a", Ended::Unredirected(Err("busy".to_owned()))), [""; 0]);
         assert_eq!(rig.later(20), ["unredirect a"]);
     }
+}
+
+#[test]
+fn a_pod_that_comes_back_after_its_rules_were_half_removed_gets_them_again() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    rig.done("a", Ended::Recorded(Ok(())));
+    rig.later(1);
+    assert_eq!(rig.done("a", Ended::Unredirected(Err("busy".to_owned()))), [""; 0]);
+    assert_eq!(rig.seen(&pod("a")), ["redirect a"]);
+    assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
+}
+
+#[test]
+fn a_leaving_pod_whose_status_cannot_be_written_keeps_everything_until_it_can() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    assert_eq!(rig.done("a", Ended::Recorded(Err("disk full".to_owned()))), [""; 0]);
+    assert_eq!(rig.later(1), ["record a pending"]);
+}
+
+#[test]
+fn an_agent_that_begins_while_a_pod_leaves_goes_on_with_it() {
+    let mut rig = Rig::unsynced();
+    rig.namespaces();
+    rig.on(Event::PodSeen { pod: Arc::new(opted_out("a")), recorded: Some(Redirection::Pending) });
+    assert_eq!(rig.on(Event::Synced), ["keep u-a", "remember mesh", "find a", "serve"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["unredirect a"]);
+    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+}
+
+#[test]
+fn what_a_proxy_said_before_it_let_a_pod_go_counts_no_more() {
+    let (mut rig, netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    rig.done("a", Ended::Recorded(Ok(())));
+    rig.later(1);
+    rig.done("a", Ended::Unredirected(Ok(())));
+    rig.done("a", Ended::Retracted);
+    assert_eq!(rig.on(Event::Delivered { uid: uid("a"), netns: netns.id() }), [""; 0]);
+    rig.done("a", Ended::Recorded(Ok(())));
+    assert_eq!(rig.seen(&pod("a")), ["keep u-a", "find a"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(netns))), ["announce u-a"]);
 }
 
 #[test]
@@ -333,10 +378,12 @@ fn a_deleted_pod_keeps_its_rules_and_loses_the_rest() {
 #[test]
 fn a_pod_is_deleted_also_when_its_namespace_went_first() {
     let (mut rig, _netns) = Rig::enrolled(&pod("a"));
-    assert_eq!(rig.on(Event::NamespaceGone("mesh".to_owned())), ["remember ", "record a nothing"]);
+    assert_eq!(rig.on(Event::NamespaceGone("mesh".to_owned())), ["remember ", "record a pending"]);
     assert_eq!(rig.on(Event::PodGone(uid("a"))), [""; 0]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["retract u-a"]);
-    assert_eq!(rig.done("a", Ended::Retracted), [""; 0]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
+    assert_eq!(rig.machine.wake(rig.now), None);
 }
 
 #[test]
@@ -397,7 +444,7 @@ fn a_pod_that_left_while_no_agent_ran_is_withdrawn() {
     let mut rig = Rig::unsynced();
     rig.namespaces();
     rig.on(Event::PodSeen { pod: Arc::new(opted_out("a")), recorded: Some(Redirection::Enabled) });
-    assert_eq!(rig.on(Event::Synced), ["keep u-a", "remember mesh", "record a nothing", "serve"]);
+    assert_eq!(rig.on(Event::Synced), ["keep u-a", "remember mesh", "record a pending", "serve"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.later(1), ["find a"]);
     assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["unredirect a"]);
@@ -483,6 +530,22 @@ fn another_pod_of_the_same_name_is_not_meant() {
 }
 
 #[test]
+fn a_static_pod_is_known_by_the_uid_that_its_runtime_tells() {
+    let mut rig = Rig::new();
+    let hash = "0f6ab2b5ab3e0c9a16c5d2f5d80e34a1";
+    let mut mirror = without_address("a");
+    mirror.metadata.annotations.insert("kubernetes.io/config.mirror".to_owned(), hash.to_owned());
+    rig.seen(&mirror);
+    let add = Event::Add {
+        request: RequestId(1),
+        sandbox: sandbox("a", "c1"),
+        uid: Some(PodUid(hash.to_owned())),
+        netns: Arc::new(stand_in()),
+    };
+    assert_eq!(rig.on(add), ["redirect a"]);
+}
+
+#[test]
 fn a_pod_without_a_uid_of_its_own_is_known_by_name() {
     let mut rig = Rig::new();
     let mut made = without_address("a");
@@ -529,22 +592,6 @@ fn a_new_sandbox_of_the_same_pod_is_enrolled_anew() {
     assert_eq!(rig.add(2, "a", "c2", &Arc::new(stand_in())), ["redirect a"]);
     assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["announce u-a"]);
     assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["answer 2 Enrolled"]);
-}
-
-#[test]
-fn a_static_pod_is_known_by_the_uid_that_its_runtime_tells() {
-    let mut rig = Rig::new();
-    let hash = "0f6ab2b5ab3e0c9a16c5d2f5d80e34a1";
-    let mut mirror = without_address("a");
-    mirror.metadata.annotations.insert("kubernetes.io/config.mirror".to_owned(), hash.to_owned());
-    rig.seen(&mirror);
-    let add = Event::Add {
-        request: RequestId(1),
-        sandbox: sandbox("a", "c1"),
-        uid: Some(PodUid(hash.to_owned())),
-        netns: Arc::new(stand_in()),
-    };
-    assert_eq!(rig.on(add), ["redirect a"]);
 }
 
 #[test]

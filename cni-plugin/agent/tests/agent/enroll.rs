@@ -34,8 +34,9 @@ async fn a_running_pod_follows_the_label_of_its_namespace() {
 
     rig.namespace("shop", "");
     until(&mut asked, &format!("delete {}", uid("a"))).await;
-    assert_eq!(rig.status("shop", "a"), None);
+    assert!(!rig.is_enabled("shop", "a"), "peers are told before a pod is released");
     assert!(!netns.is_captured(), "a pod is released before its proxy goes");
+    eventually("the status goes", || rig.status("shop", "a").is_none()).await;
     assert!(!netns.run("ip", &["rule"]).contains("lookup 100"), "no policy rule stays behind");
 }
 
