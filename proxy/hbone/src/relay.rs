@@ -11,9 +11,11 @@ mod tunnel;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::iter;
 use std::task::{Context, Poll};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use h2::{RecvStream, SendStream};
 use proxy_core::Reason;
 use tokio::net::TcpStream;
@@ -146,10 +148,12 @@ fn drive<P: Pair, C>(
     limits: &RelayLimits,
 ) -> impl Future<Output = Result<Ended<C>, RelayError>> {
     async move {
-        let mut cut = pin!(cut);
+        // Polled only when it is woken: what tells a pod's relays that they are cut is shared by all of them, locks
+        // included, and not to be asked about every piece that moves.
+        let mut cut: FuturesUnordered<_> = iter::once(cut).collect();
         let mut patience = Patience::default();
         poll_fn(|cx| {
-            if let Poll::Ready(cause) = cut.as_mut().poll(cx) {
+            if let Poll::Ready(Some(cause)) = cut.poll_next_unpin(cx) {
                 return Poll::Ready(Ok(Ended::Cut(cause)));
             }
             if let Poll::Ready(ended) = pair.poll_copy(cx) {

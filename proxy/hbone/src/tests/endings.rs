@@ -72,6 +72,23 @@ async fn a_reset_between_plain_sockets_stays_one() {
 }
 
 #[tokio::test]
+async fn a_relay_does_not_ask_about_its_cut_for_every_piece() {
+    let mut mesh = Mesh::usual().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let cut = poll_fn(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Poll::Pending
+    });
+    let mut talk = mesh.talk_until(cut).await;
+    for _ in 0..100 {
+        say(&mut talk.near, b"ping").await;
+        hear(&mut talk.far, b"ping").await;
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_cut_resets_both_sides() {
     let mut mesh = Mesh::usual().await;
     let (cut, cutting) = tokio::sync::oneshot::channel::<()>();
