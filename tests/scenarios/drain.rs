@@ -35,6 +35,9 @@ pub(crate) fn an_ending_proxy_keeps_connections_to_the_deadline_and_its_successo
     let took = began.elapsed();
     assert!(status.success(), "{status}");
     assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "it ended after {took:?}");
+    let cut = "connection closed due to connection drain";
+    let recorded = ending.access_log().iter().filter(|line| line.text("error") == cut).count();
+    assert_eq!(recorded, 1, "the connection it cut is on record: {:?}", ending.access_log());
     // What it kept is over, whichever way; what the successor took is not.
     let _ = old.try_say("hello?");
     let _ = old.rest();
@@ -45,8 +48,16 @@ pub(crate) fn an_ending_proxy_keeps_connections_to_the_deadline_and_its_successo
 pub(crate) fn an_ending_proxy_without_connections_ends_at_once() {
     let lab = Lab::new().one_node().start();
     lab.enroll_namespace("default");
-    captured(&lab, "idle", "a");
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "a");
+    let _echo = server.serve(7001, Speaks::Echo);
+    // Leaves a tunnel behind that carries nothing, of which this proxy has both ends.
+    client.connect(server.at(7001)).echo("before");
     let proxy = lab.node("a").proxy();
+    within(Duration::from_secs(5), "the connection is over", || {
+        let lines = proxy.access_log();
+        if lines.len() == 2 { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
     proxy.terminate();
     let status = within(Duration::from_secs(5), "it ends", || proxy.process().ended().ok_or("still running"));
     assert!(status.success(), "{status}");
