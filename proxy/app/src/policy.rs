@@ -92,6 +92,7 @@ fn tell(pod: &Pod, connection: &Connection, verdict: Result<&Permit, &Deny>) {
         Err(deny) => (&*deny.dry_run, &[]),
     };
     for policy in unknown {
+        pod.node.metrics.unknown_policies.inc();
         tracing::warn!(%policy, pod = %pod.info, "a policy that the workload names is not known and has no effect");
     }
     let loud = pod.node.log_decisions;

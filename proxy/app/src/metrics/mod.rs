@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) xds_terminations: Family<TerminationLabel, Counter>,
     pub(crate) xds_messages: Family<UrlLabel, Counter>,
     pub(crate) xds_bytes: Family<UrlLabel, Counter>,
+    /// Decisions made without a policy that the workload names.
+    pub(crate) unknown_policies: Counter,
     pub(crate) pods: PodMetrics,
 }
 
@@ -73,6 +75,7 @@ impl Metrics {
             xds_terminations: Family::default(),
             xds_messages: Family::default(),
             xds_bytes: Family::default(),
+            unknown_policies: Counter::default(),
             pods: PodMetrics::default(),
         };
         let mut registry = Registry::default();
@@ -100,6 +103,11 @@ impl Metrics {
             "xds_message_bytes",
             "The total number of bytes of xDS resources (unstable)",
             metrics.xds_bytes.clone(),
+        );
+        registry.register(
+            "adit_unknown_policies",
+            "The total number of decisions made without a policy that the workload names (unstable)",
+            metrics.unknown_policies.clone(),
         );
         register_pods(&mut registry, &metrics.pods);
         registry.register_collector(Box::new(Process { data_plane }));

@@ -56,35 +56,34 @@ impl Workloads {
         all
     }
 
+    fn pods(&self) -> impl Iterator<Item = Arc<Pod>> {
+        self.list().into_iter().filter_map(|(_, entry)| entry.pod)
+    }
+
     /// No pod accepts connections any more; those that are open go on.
     pub(crate) fn drain(&self) {
-        for (_, entry) in self.list() {
-            if let Some(pod) = entry.pod {
-                pod.drain();
-            }
+        for pod in self.pods() {
+            pod.drain();
         }
     }
 
     /// Waits until no pod has an open connection.
     pub(crate) async fn finished(&self) {
-        for (_, entry) in self.list() {
-            if let Some(pod) = entry.pod {
-                pod.finished().await;
-            }
+        for pod in self.pods() {
+            pod.finished().await;
         }
         self.stopping.close();
         self.stopping.wait().await;
     }
 
-    /// Ends every connection and waits for the records of their endings.
+    /// Ends every connection and waits for the records of their endings. All are cut before the first is waited for: what
+    /// little time is left is every pod's.
     pub(crate) async fn stop(&self) {
-        for (_, entry) in self.list() {
-            if let Some(pod) = entry.pod {
-                pod.stop().await;
-            }
+        for pod in self.pods() {
+            pod.drain();
+            pod.cut.cancel();
         }
-        self.stopping.close();
-        self.stopping.wait().await;
+        self.finished().await;
     }
 }
 
