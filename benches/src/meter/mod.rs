@@ -1,7 +1,7 @@
 //! The side-by-side meter: direct TCP, the mesh, and the mesh of another proxy, measured in turns in one run.
 //!
-//! Each implementation has a lab of its own, in a process of its own (a [`site`]), and all labs stay up during the run. This
-//! process orders one leg at a time and writes the table. Figures of two runs do not compare; ratios of one run do.
+//! Each implementation has a lab of its own, in a process of its own (a [`site`]); the labs of one round stand side by side.
+//! This process orders one leg at a time and writes the table. Figures of two runs do not compare; ratios of one run do.
 
 mod cpu;
 mod load;
@@ -22,7 +22,7 @@ use site::{Site, SiteError};
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Args {
-    /// Measures of each kind; every one is a pair of direct TCP and the mesh.
+    /// Rounds: in each, labs are built anew and every measure is taken once, of direct TCP and of the mesh.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
     /// Bytes of one bulk transfer, such as 256MiB; a leg makes at least one.
@@ -118,53 +118,58 @@ struct Sample {
 
 /// Measures everything that was asked for and prints it.
 ///
+/// Every round has labs of its own and takes one pair of each load: what a lab keeps for as long as it lives, such as
+/// tunnels and where their threads run, differs from pair to pair instead of favoring one side in all of them.
+///
 /// # Errors
 /// When a lab cannot be built, or a load fails in it.
 pub fn run(args: &Args) -> Result<(), SiteError> {
-    let mut sites = vec![Site::start("ours", None)?];
-    if let Some(peer) = &args.peer {
-        sites.push(Site::start("peer", Some(peer))?);
-    }
-    report::head(args, &sites);
-    let mut measured = Vec::new();
-    for load in Load::ALL.into_iter().filter(|load| load.name().contains(&args.only)) {
-        measured.push(measure(args, load, &mut sites)?);
-        if let Some(last) = measured.last() {
-            report::table(last);
+    let loads = Load::ALL.into_iter().filter(|load| load.name().contains(&args.only));
+    let mut all: Vec<_> = loads.map(Measured::of).collect();
+    for round in 0..args.pairs {
+        eprintln!("round {} of {}", round + 1, args.pairs);
+        let mut sites = vec![Site::start("ours", None)?];
+        if let Some(peer) = &args.peer {
+            sites.push(Site::start("peer", Some(peer))?);
+        }
+        if round == 0 {
+            report::head(args, &sites);
+        }
+        for measured in &mut all {
+            let load = measured.load;
+            let warm_up = Leg {
+                way: Way::Direct,
+                load,
+                seconds: args.seconds.min(0.2),
+                bytes: args.bytes.min(32 << 20),
+            };
+            pair(&warm_up, round, &mut sites)?;
+            let leg = Leg { seconds: args.seconds, bytes: args.bytes, ..warm_up };
+            measured.push(pair(&leg, round, &mut sites)?);
         }
     }
-    report::foot(&measured);
+    all.iter().for_each(report::table);
+    report::foot(&all);
     Ok(())
 }
 
-/// All pairs of one load, after one of each that does not count.
-fn measure(args: &Args, load: Load, sites: &mut [Site]) -> Result<Measured, SiteError> {
-    let mut measured = Measured { load, sites: vec![Vec::new(); sites.len()] };
-    for turn in 0..=args.pairs {
-        let warm_up = turn == 0;
-        let seconds = if warm_up { args.seconds.min(0.3) } else { args.seconds };
-        let bytes = if warm_up { args.bytes.min(32 << 20) } else { args.bytes };
-        let mut order: Vec<_> =
-            (0..sites.len()).flat_map(|at| [Way::Direct, Way::Mesh].map(|way| (at, way))).collect();
-        // A B B A: what drifts during the run meets both sides alike.
-        if turn % 2 == 0 {
-            order.reverse();
-        }
-        let mut samples = vec![(None, None); sites.len()];
-        for (at, way) in order {
-            let sample = sites[at].run(&Leg { way, load, seconds, bytes })?;
-            match way {
-                Way::Direct => samples[at].0 = Some(sample),
-                Way::Mesh => samples[at].1 = Some(sample),
-            }
-        }
-        for (pairs, sample) in measured.sites.iter_mut().zip(samples) {
-            if let ((Some(direct), Some(mesh)), false) = (sample, warm_up) {
-                pairs.push(Pair { direct, mesh });
-            }
+/// One leg of direct TCP and one of the mesh in every lab.
+fn pair(leg: &Leg, round: u32, sites: &mut [Site]) -> Result<Vec<Pair>, SiteError> {
+    let mut order: Vec<_> =
+        (0..sites.len()).flat_map(|at| [Way::Direct, Way::Mesh].map(|way| (at, way))).collect();
+    // A B, then B A: what drifts during the run meets both sides alike.
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    let mut samples = vec![(None, None); sites.len()];
+    for (at, way) in order {
+        let sample = Some(sites[at].run(&Leg { way, ..*leg })?);
+        match way {
+            Way::Direct => samples[at].0 = sample,
+            Way::Mesh => samples[at].1 = sample,
         }
     }
-    Ok(measured)
+    Ok(samples.into_iter().filter_map(|(direct, mesh)| Some(Pair { direct: direct?, mesh: mesh? })).collect())
 }
 
 /// Reads a number of bytes, with or without a unit.

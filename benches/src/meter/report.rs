@@ -17,8 +17,25 @@ pub(super) struct Pair {
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) load: Load,
-    /// The pairs of each site, in the order in which they were measured.
-    pub(super) sites: Vec<Vec<Pair>>,
+    /// The pairs, one of each site, in the order in which they were measured.
+    pub(super) rounds: Vec<Vec<Pair>>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    pub(super) const fn of(load: Load) -> Self {
+        Self { load, rounds: Vec::new() }
+    }
+
+    /// Adds the pairs of all sites.
+    pub(super) fn push(&mut self, pairs: Vec<Pair>) {
+        self.rounds.push(pairs);
+    }
+
+    /// The pairs of one site.
+    fn site(&self, at: usize) -> impl Iterator<Item = &Pair> {
+        self.rounds.iter().filter_map(move |round| round.get(at))
+    }
 }
 
 /// Says what runs where.
@@ -42,7 +59,7 @@ pub(super) fn table(measured: &Measured) {
 
 /// Says how far the machine was ours.
 pub(super) fn foot(measured: &[Measured]) {
-    let pairs = measured.iter().flat_map(|m| m.sites.iter().flatten());
+    let pairs = measured.iter().flat_map(|m| m.rounds.iter().flatten());
     let samples = pairs.flat_map(|pair| [pair.direct, pair.mesh]);
     if let Some(spread) = Spread::of(samples.map(|s| s.elsewhere / s.window)) {
         println!(
@@ -63,25 +80,25 @@ struct Table<'a>(&'a Measured);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Measured { load, sites } = self.0;
-        let with_peer = sites.len() > 1;
+        let Self(measured @ Measured { load, rounds: _ }) = self;
+        let with_peer = measured.site(1).next().is_some();
         write!(f, "{:<34}{:>26}{:>26}{:>22}", load.name(), "direct", "mesh", "mesh/direct")?;
         if with_peer {
             write!(f, "{:>26}{:>22}", "peer", "mesh/peer")?;
         }
         for figure in Figure::of(*load) {
             write!(f, "\n  {:<32}", figure.name)?;
-            let each = |pairs: &[Pair], of: fn(&Pair) -> &Sample| -> Vec<f64> {
-                pairs.iter().map(|pair| (figure.value)(of(pair)) * figure.scale).collect()
+            let each = |site, of: fn(&Pair) -> &Sample| -> Vec<f64> {
+                measured.site(site).map(|pair| (figure.value)(of(pair)) * figure.scale).collect()
             };
-            let ours = each(&sites[0], |pair| &pair.mesh);
+            let ours = each(0, |pair| &pair.mesh);
             // A proxy that carries nothing costs nothing.
-            let direct = if figure.of_proxies { None } else { Some(each(&sites[0], |pair| &pair.direct)) };
+            let direct = if figure.of_proxies { None } else { Some(each(0, |pair| &pair.direct)) };
             write!(f, "{:>26}", column(direct.as_deref()))?;
             write!(f, "{:>26}", column(Some(&ours)))?;
             write!(f, "{:>22}", ratio(Some(&ours), direct.as_deref()))?;
             if with_peer {
-                let peer = each(&sites[1], |pair| &pair.mesh);
+                let peer = each(1, |pair| &pair.mesh);
                 write!(f, "{:>26}", column(Some(&peer)))?;
                 write!(f, "{:>22}", ratio(Some(&ours), Some(&peer)))?;
             }

@@ -42,7 +42,8 @@ fn ratios_are_taken_pair_by_pair() {
         |direct, mesh| Pair { direct: sample(direct, [0.0; 2], 1.0), mesh: sample(mesh, [0.1; 2], 1.0) };
     // Medians of 400 and 200, and yet no pair has the ratio 0.5.
     let pairs = vec![pair(100.0, 90.0), pair(400.0, 200.0 * 4.0), pair(800.0, 200.0)];
-    let table = Table(&Measured { load: Load::Requests(1), sites: vec![pairs] }).to_string();
+    let rounds = pairs.into_iter().map(|pair| vec![pair]).collect();
+    let table = Table(&Measured { load: Load::Requests(1), rounds }).to_string();
     let rates = table.lines().find(|line| line.contains("requests/s")).unwrap();
     assert!(rates.ends_with("0.900 (0.250..2.00)"), "{table}");
     assert!(!table.contains("peer"), "{table}");
