@@ -23,7 +23,7 @@ struct Args {
     /// Directory of the redirection status that a node's agent writes; repeat it for every node.
     ///
     /// The same directory that adit-node-agent has as --status-dir; made if it is not there, followed while running. One
-    /// file per pod, <namespace>_<name>.json, sets the annotation ambient.istio.io/redirection of the Pod in --dir;
+    /// file per pod, such as default_web.json, sets the annotation ambient.istio.io/redirection of the Pod in --dir;
     /// without the file, the Pod is as --dir has it. Only pods with the value "enabled" are reached through HBONE. Of
     /// two files for one pod, the one in the directory given later counts.
     #[arg(long = "status-dir", value_name = "DIR")]

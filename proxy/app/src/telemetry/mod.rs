@@ -65,7 +65,7 @@ fn subscriber<W>(
 where
     W: std::io::Write + Send + 'static,
 {
-    let start = if config.filter.is_empty() { BASE.to_owned() } else { format!("{BASE},{}", config.filter) };
+    let start = merged(BASE, &config.filter);
     let (filter, handle) = reload::Layer::new(parse(&start)?);
     let (writer, guard) = writer::spawn(out);
     let layer = if config.json { layer(format::Json, writer) } else { layer(format::Plain, writer) };
@@ -95,12 +95,23 @@ impl LogControl {
     pub fn change(&self, directives: &str, reset: bool) -> Result<(), LogError> {
         let mut now = self.now.lock();
         let base = if reset { self.start.as_ref() } else { now.as_str() };
-        let wanted = if directives.is_empty() { base.to_owned() } else { format!("{base},{directives}") };
+        let wanted = merged(base, directives);
         let filter = parse_known_levels(directives).and_then(|()| parse(&wanted))?;
         self.handle.reload(filter).map_err(|error| LogError::Gone(error.to_string()))?;
         *now = wanted;
         Ok(())
     }
+}
+
+/// The directives of both, the later one of two for the same target: a filter that is changed often stays short.
+fn merged(base: &str, more: &str) -> String {
+    let target = |directive: &str| directive.rsplit_once('=').map(|(target, _)| target.to_owned());
+    let mut kept: Vec<&str> = Vec::new();
+    for directive in base.split(',').chain(more.split(',')).map(str::trim).filter(|d| !d.is_empty()) {
+        kept.retain(|earlier| target(earlier) != target(directive));
+        kept.push(directive);
+    }
+    kept.join(",")
 }
 
 fn parse(directives: &str) -> Result<EnvFilter, LogError> {

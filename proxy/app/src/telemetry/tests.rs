@@ -94,3 +94,15 @@ fn a_level_that_is_none_is_refused_and_changes_nothing() {
         assert_eq!(control.current(), "info");
     });
 }
+
+#[test]
+fn a_filter_that_is_changed_often_stays_short() {
+    lines(false, "access=warn", |control| {
+        for level in ["debug", "access=debug", "warn", "access=error,x=info", "debug"] {
+            control.change(level, false).expect("levels");
+        }
+        assert_eq!(control.current(), "access=error,x=info,debug");
+        control.change("", true).expect("a reset");
+        assert_eq!(control.current(), "info,access=warn");
+    });
+}
