@@ -141,7 +141,7 @@ impl Agent {
         let server = Server::new(Deadlines::default(), notices);
         let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host));
         let remembered = watch::Sender::new(None);
-        let file = config.run_dir.join(paths::SELECTED_NAMESPACES_NAME);
+        let file = config.selected_namespaces_file;
 
         let mut tasks = JoinSet::new();
         tasks.spawn(searching);

@@ -30,6 +30,10 @@ pub struct Raw {
     /// Directory of the plugin's socket and of what the agent keeps for it [default: /var/run/adit]
     #[arg(long, env = "CNI_AGENT_RUN_DIR", value_name = "DIR")]
     pub run_dir: Option<String>,
+    /// File that tells the plugin which namespaces are selected while the agent is away; on a disk it outlives a reboot, and
+    /// the plugin's `selected_namespaces_file` must name the same [default: selected-namespaces.json in the run dir]
+    #[arg(long, env = "SELECTED_NAMESPACES_FILE", value_name = "PATH")]
+    pub selected_namespaces_file: Option<String>,
     /// YAML list of {podSelector, namespaceSelector}; empty text selects nothing [default: as Istio's chart]
     #[arg(long, env = "AMBIENT_ENABLEMENT_SELECTOR", value_name = "YAML")]
     pub enablement_selector: Option<String>,
@@ -85,6 +89,8 @@ pub struct Config {
     pub status_dir: Option<PathBuf>,
     pub zds_socket: PathBuf,
     pub run_dir: PathBuf,
+    /// What the plugin reads while the agent is away.
+    pub selected_namespaces_file: PathBuf,
     pub health: Option<SocketAddr>,
     pub policy: Policy,
     pub redirect: Settings,
@@ -132,7 +138,11 @@ impl Config {
     /// All settings that are missing or malformed, not only the first.
     pub fn check(raw: Raw) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Errors(Vec::new());
+        let run_dir = errors.path(raw.run_dir.clone(), RUN_DIR, paths::DEFAULT_RUN_DIR);
+        let beside_socket = || run_dir.join(paths::SELECTED_NAMESPACES_NAME);
+        let selected = raw.selected_namespaces_file.as_deref().filter(|file| !file.is_empty());
         let config = Self {
+            selected_namespaces_file: selected.map_or_else(beside_socket, PathBuf::from),
             policy: policy(&mut errors, &raw),
             redirect: redirect(&mut errors, &raw),
             iptables: errors.iptables(raw.iptables.as_deref()),
@@ -141,7 +151,7 @@ impl Config {
             pods_dir: errors.required(raw.pods_dir, PODS_DIR, PODS_DIR_WHY).into(),
             status_dir: raw.status_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
             zds_socket: errors.path(raw.zds_socket, ZDS_SOCKET, paths::DEFAULT_ZDS_SOCKET),
-            run_dir: errors.path(raw.run_dir, RUN_DIR, paths::DEFAULT_RUN_DIR),
+            run_dir,
             places: Places {
                 proc_root: errors.path(raw.proc_root, ("proc-root", "PROC_ROOT"), "/proc"),
                 netns_dir: raw.netns_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),

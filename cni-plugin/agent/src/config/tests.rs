@@ -14,6 +14,7 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(config.redirect, Settings::default());
     assert_eq!(config.zds_socket, PathBuf::from("/var/run/ztunnel/ztunnel.sock"));
     assert_eq!(config.run_dir, PathBuf::from("/var/run/adit"));
+    assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/run/adit/selected-namespaces.json"));
     assert_eq!(config.places, Places { proc_root: "/proc".into(), netns_dir: None });
     assert_eq!(config.timing.measure, Some(Duration::from_secs(30)));
     assert_eq!((config.health, config.status_dir, config.iptables), (None, None, None));
@@ -26,6 +27,7 @@ fn everything_given_is_taken() {
         status_dir: text("/status"),
         zds_socket: text("/z.sock"),
         run_dir: text("/run/a"),
+        selected_namespaces_file: text("/var/lib/adit/selected.json"),
         enablement_selector: text(""),
         exclude_namespaces: text("a, b,,"),
         system_namespace: text("mesh"),
@@ -44,6 +46,7 @@ fn everything_given_is_taken() {
         ..given()
     })
     .unwrap();
+    assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/lib/adit/selected.json"));
     assert_eq!(config.policy.selectors, Vec::new());
     assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
     assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, true));
