@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use proxy::config::{Config, ProcessVars};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const HELP: &str = "adit-proxy: the node proxy of an ambient mesh
 
