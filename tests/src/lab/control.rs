@@ -22,8 +22,20 @@ pub struct ControlPlane {
     standalone: Option<Standalone>,
 }
 
+/// A certificate of the lab's authority with its key, PEM.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The leaf, then any intermediates.
+    pub chain: String,
+    /// PKCS #8.
+    pub key: String,
+    /// What other certificates of the lab lead to.
+    pub root: String,
+}
+
 struct Ours {
     control: Control,
+    ca: Ca,
     _runtime: Runtime,
 }
 
@@ -60,14 +72,14 @@ impl ControlPlane {
         let tls = ca.server_tls(&names).expect("a certificate for the control plane");
         let token = "the-lab's-own-token".to_owned();
         let access = Access { token: Some(token.clone()), ..Access::default() };
-        let control = Control::with_access(mesh, ca, access);
+        let control = Control::with_access(mesh, ca.clone(), access);
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(ADDRESS))
             .unwrap_or_else(|e| panic!("listen on {ADDRESS}: {e}"));
         let serving = control.clone();
         runtime.spawn(async move { serving.serve(listener, Some(tls)).await });
         cluster.follow(Box::new(InProcess(control.clone())));
-        Self { root, token, ours: Some(Ours { control, _runtime: runtime }), standalone: None }
+        Self { root, token, ours: Some(Ours { control, ca, _runtime: runtime }), standalone: None }
     }
 
     fn external(socket: &str, cluster: &Arc<Cluster>) -> Self {
@@ -121,6 +133,18 @@ impl ControlPlane {
     #[track_caller]
     pub fn nacks(&self) -> Vec<Nack> {
         self.control().nacks()
+    }
+
+    /// Issues a certificate to a peer that is no proxy of the lab, such as a waypoint or a raw client.
+    #[track_caller]
+    pub fn issue(&self, identity: &str) -> Issued {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a signing request");
+        let csr = request.pem().expect("a request as PEM");
+        let ca = &self.ours.as_ref().expect("our own control plane").ca;
+        let mut chain = ca.sign(&csr, identity, 0).unwrap_or_else(|e| panic!("sign for {identity}: {e}"));
+        let root = chain.pop().expect("a root");
+        Issued { chain: chain.concat(), key: key.serialize_pem(), root }
     }
 
     /// The identities it has issued certificates for, in order.

@@ -38,7 +38,7 @@ use serde_json::json;
 
 pub use capture::{Capture, Seen};
 pub use cluster::{Cluster, Key};
-pub use control::ControlPlane;
+pub use control::{ControlPlane, Issued};
 pub use eventually::{always, eventually, eventually_is, within};
 pub use isolate::HOME;
 pub use netns::Netns;
