@@ -171,7 +171,7 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
     let watched = policy::ask(pod, &local, &connection).map_err(ConnError::Denied)?;
     let as_client = arrival.transparent.then_some(arrival.source.ip());
     let target = watched.permit.target();
-    let application = dial(&pod.netns, &node.sockets, target, as_client).await.map_err(ConnError::Dial)?;
+    let application = dial(&pod.netns, &pod.sockets, target, as_client).await.map_err(ConnError::Dial)?;
     Ok(Entered { local, watched, application })
 }
 

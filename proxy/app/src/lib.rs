@@ -17,6 +17,7 @@ mod ingest;
 mod live;
 mod metrics;
 mod net;
+mod node;
 mod outbound;
 mod passthrough;
 mod pod;

@@ -57,7 +57,7 @@ async fn drive(
     let ended = match &route.kind {
         RouteKind::Passthrough | RouteKind::Plain => {
             let upstream =
-                dial(&pod.netns, &pod.node.sockets, route.next_hop, None).await.map_err(ConnError::Dial)?;
+                dial(&pod.netns, &pod.sockets, route.next_hop, None).await.map_err(ConnError::Dial)?;
             relay_tcp(client.release()?, upstream, &meter, cut, &limits).await
         }
         RouteKind::Tunnel { authority, expected } => {
@@ -112,7 +112,7 @@ async fn open(
 async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<(ClientStream, Identity), HopError> {
     let node = &pod.node;
     let credentials = node.certificates.credentials(&key.source).await.map_err(HopError::Identity)?;
-    let socket = dial(&pod.netns, &node.sockets, key.next_hop, None).await.map_err(|error| match error {
+    let socket = dial(&pod.netns, &pod.sockets, key.next_hop, None).await.map_err(|error| match error {
         timed_out @ DialError::TimedOut { .. } => {
             HopError::TimedOut { port: key.next_hop.port(), source: timed_out }
         }

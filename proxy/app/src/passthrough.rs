@@ -50,7 +50,7 @@ async fn drive(
     let watched = policy::ask(pod, &local, &asked).map_err(ConnError::Denied)?;
     let source = transparent.then_some(flow.source.ip());
     let target = watched.permit.target();
-    let application = dial(&pod.netns, &pod.node.sockets, target, source).await.map_err(ConnError::Dial)?;
+    let application = dial(&pod.netns, &pod.sockets, target, source).await.map_err(ConnError::Dial)?;
     let meter = conn.meter();
     let cut = watched.until_refused(pod);
     settle(relay_tcp(client.release()?, application, &meter, cut, &pod.node.relay).await)

@@ -1,44 +1,58 @@
 //! One pod's proxy: what its connections share, its three listeners, and how it ends.
 
-use std::collections::BTreeMap;
+mod open;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use proxy_core::Str;
 use proxy_core::decide::guard;
 use proxy_core::model::PodInfo;
-use proxy_hbone::{Pool, RelayLimits, Settings};
-use proxy_mtls::{Store, TlsLimits};
+use proxy_hbone::Pool;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::accept;
-use crate::config::{SocketConfig, TunnelConfig};
-use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::config::SocketConfig;
 use crate::net::listen::{ListenError, Listener, listen};
 use crate::net::netns::Netns;
+use crate::node::Node;
 use crate::{inbound, outbound, passthrough};
 
-/// What all pods of the node share.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) live: Arc<Live>,
-    pub(crate) certificates: Arc<Store>,
-    pub(crate) metrics: Metrics,
-    pub(crate) sockets: SocketConfig,
-    pub(crate) tunnel: TunnelConfig,
-    pub(crate) settings: Settings,
-    pub(crate) relay: RelayLimits,
-    pub(crate) tls: TlsLimits,
-    /// The network of this node.
-    pub(crate) network: Str,
-    /// Log each policy decision at info.
-    pub(crate) log_decisions: bool,
+pub(crate) use open::{Open, OpenConnection};
+
+/// Where a proxy serves one workload, and how its sockets are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) info: PodInfo,
+    pub(crate) netns: Netns,
+    pub(crate) sockets: Arc<SocketConfig>,
+}
+
+/// What one of a pod's ports is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Tunnels to the application.
+    Tunnels,
+    /// Plaintext to the application, redirected.
+    Plain,
+    /// Connections that the application opens, redirected.
+    Captured,
+}
+
+impl Role {
+    /// Everything that a pod in the mesh needs.
+    pub(crate) const POD: [Self; 3] = [Self::Tunnels, Self::Plain, Self::Captured];
+
+    const fn port(self) -> u16 {
+        match self {
+            Self::Tunnels => guard::HBONE,
+            Self::Plain => guard::PASSTHROUGH,
+            Self::Captured => guard::OUTBOUND,
+        }
+    }
 }
 
 /// What the connections of one pod share.
@@ -46,6 +60,7 @@ pub(crate) struct Node {
 pub(crate) struct Pod {
     pub(crate) info: PodInfo,
     pub(crate) netns: Netns,
+    pub(crate) sockets: Arc<SocketConfig>,
     pub(crate) node: Arc<Node>,
     pub(crate) pool: Pool,
     /// Handshakes in progress with peers that are not known yet.
@@ -60,52 +75,37 @@ pub(crate) struct Pod {
     pub(crate) open: Open,
 }
 
-/// The connections of a pod that are open, for the dump.
-#[derive(Debug, Default)]
-pub(crate) struct Open {
-    next: AtomicU64,
-    connections: Mutex<BTreeMap<u64, OpenConnection>>,
+/// A pod whose ports are bound: connections queue, and nobody accepts them yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pod: Arc<Pod>,
+    listeners: Vec<(Role, Listener)>,
 }
 
-/// One open connection.
-#[derive(Debug, Clone)]
-pub(crate) struct OpenConnection {
-    pub(crate) outbound: bool,
-    pub(crate) source: SocketAddr,
-    /// Where the client wanted to go: an address, or the service it named.
-    pub(crate) original: Option<String>,
-    pub(crate) actual: Option<SocketAddr>,
-    pub(crate) protocol: &'static str,
-}
-
-impl Open {
-    pub(crate) fn insert(&self, connection: OpenConnection) -> u64 {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.connections.lock().insert(id, connection);
-        id
-    }
-
-    pub(crate) fn remove(&self, id: u64) {
-        self.connections.lock().remove(&id);
-    }
-
-    pub(crate) fn list(&self) -> Vec<OpenConnection> {
-        self.connections.lock().values().cloned().collect()
+impl Bound {
+    /// Begins to accept.
+    pub(crate) fn serve(self) -> Arc<Pod> {
+        let Self { pod, listeners } = self;
+        for (role, listener) in listeners {
+            pod.accept(role, listener);
+        }
+        pod
     }
 }
 
 impl Pod {
-    /// Binds the pod's listeners and serves them.
+    /// Binds a port for each of `roles`.
     ///
     /// # Errors
     /// One of them cannot be bound; none is left behind.
-    pub(crate) fn start(info: PodInfo, netns: Netns, node: &Arc<Node>) -> Result<Arc<Self>, ListenError> {
-        let bind = |port| listen(&netns, &node.sockets, port);
-        let (tunnels, plain, captured) =
-            (bind(guard::HBONE)?, bind(guard::PASSTHROUGH)?, bind(guard::OUTBOUND)?);
+    pub(crate) fn bind(place: Place, roles: &[Role], node: &Arc<Node>) -> Result<Bound, ListenError> {
+        let Place { info, netns, sockets } = place;
+        let bind = |role: &Role| Ok((*role, listen(&netns, &sockets, role.port())?));
+        let listeners = roles.iter().map(bind).collect::<Result<_, _>>()?;
         let pod = Arc::new(Self {
             info,
             netns,
+            sockets,
             node: Arc::clone(node),
             pool: Pool::new(node.settings.clone()),
             handshakes: Semaphore::new(node.tunnel.max_handshakes),
@@ -115,21 +115,32 @@ impl Pod {
             listeners: TaskTracker::new(),
             open: Open::default(),
         });
-        pod.serve(tunnels, |pod, transparent, stream, peer| inbound::serve(pod, stream, peer, transparent));
-        pod.serve(plain, |pod, transparent, stream, peer| passthrough::serve(pod, stream, peer, transparent));
-        pod.serve(captured, |pod, _, stream, peer| outbound::serve(pod, stream, peer));
-        Ok(pod)
+        Ok(Bound { pod, listeners })
     }
 
-    fn serve<S, F>(self: &Arc<Self>, listener: Listener, serve: S)
+    fn accept(self: &Arc<Self>, role: Role, listener: Listener) {
+        let Listener { socket, transparent } = listener;
+        match role {
+            Role::Tunnels => {
+                self.serve(socket, move |pod, stream, peer| inbound::serve(pod, stream, peer, transparent));
+            }
+            Role::Plain => {
+                self.serve(socket, move |pod, stream, peer| {
+                    passthrough::serve(pod, stream, peer, transparent)
+                });
+            }
+            Role::Captured => self.serve(socket, outbound::serve),
+        }
+    }
+
+    fn serve<S, F>(self: &Arc<Self>, listener: TcpListener, serve: S)
     where
-        S: Fn(Arc<Self>, bool, tokio::net::TcpStream, SocketAddr) -> F + Send + 'static,
+        S: Fn(Arc<Self>, TcpStream, SocketAddr) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Listener { socket, transparent } = listener;
         let pod = Arc::clone(self);
         let connection = move |stream, peer| {
-            let serving = serve(Arc::clone(&pod), transparent, stream, peer);
+            let serving = serve(Arc::clone(&pod), stream, peer);
             let pod = Arc::clone(&pod);
             async move {
                 tokio::select! {
@@ -141,7 +152,7 @@ impl Pod {
             }
         };
         // Not among `tasks`: it ends with `closing`, and what it accepted is what a drain waits for.
-        self.listeners.spawn(accept(socket, self.closing.clone(), self.tasks.clone(), connection));
+        self.listeners.spawn(accept(listener, self.closing.clone(), self.tasks.clone(), connection));
     }
 
     /// No new connections; the open ones go on.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::http_server::{Answer, text, typed};
-use crate::pod::Node;
+use crate::node::Node;
 use crate::telemetry::LogControl;
 use crate::workloads::Workloads;
 

@@ -20,7 +20,8 @@ use crate::error::Chain;
 use crate::metrics::PodMetrics;
 use crate::net::listen::ListenError;
 use crate::net::netns::Netns;
-use crate::pod::{Node, Pod};
+use crate::node::Node;
+use crate::pod::{Place, Pod, Role};
 use crate::ready::{self, Ready};
 use reconcile::{Announced, OutOfOrder, Pods};
 
@@ -319,7 +320,9 @@ impl Running {
 
     fn start(&mut self, uid: &PodUid, info: PodInfo, netns: Netns) -> Result<(), ListenError> {
         let id = netns.id();
-        let pod = Pod::start(info.clone(), netns.clone(), &self.follower.node)?;
+        let node = &self.follower.node;
+        let place = Place { info: info.clone(), netns: netns.clone(), sockets: Arc::clone(&node.sockets) };
+        let pod = Pod::bind(place, &Role::POD, node)?.serve();
         tracing::info!("pod {uid} ({info}) has its proxy");
         self.follower.metrics.started.inc();
         self.follower.workloads.entries.lock().insert(uid.clone(), Entry { info, pod: Some(pod), netns });

@@ -1,0 +1,91 @@
+//! What all pods of the node share, made once from the configuration.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::Str;
+use proxy_core::world::{NodeContext, Strictness};
+use proxy_hbone::{RelayLimits, Settings};
+use proxy_mtls::{Store, TlsLimits};
+use xds_client::CaClient;
+
+use crate::certs::Authority;
+use crate::config::{Config, SocketConfig, TunnelConfig};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::metrics::traffic;
+
+/// What all pods of the node share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) live: Arc<Live>,
+    pub(crate) certificates: Arc<Store>,
+    pub(crate) metrics: Metrics,
+    /// Of sockets in pods that are announced.
+    pub(crate) sockets: Arc<SocketConfig>,
+    pub(crate) tunnel: TunnelConfig,
+    pub(crate) settings: Settings,
+    pub(crate) relay: RelayLimits,
+    pub(crate) tls: TlsLimits,
+    /// The network of this node.
+    pub(crate) network: Str,
+    /// Log each policy decision at info.
+    pub(crate) log_decisions: bool,
+}
+
+impl Node {
+    pub(crate) fn new(config: &Config, metrics: Metrics) -> Arc<Self> {
+        let context = NodeContext {
+            node_name: config.node.name.as_str().into(),
+            network: config.node.network.as_str().into(),
+            cluster_domain: config.node.cluster_domain.as_str().into(),
+            unknown_policy: Strictness::default(),
+        };
+        let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, true);
+        let tunnel = &config.tunnel;
+        Arc::new(Self {
+            live: Arc::new(Live::new(context)),
+            certificates: Store::new(
+                Arc::new(Authority(Arc::new(ca))),
+                config.tls,
+                proxy_mtls::Limits::default(),
+            ),
+            metrics,
+            sockets: Arc::new(config.sockets.clone()),
+            settings: Settings {
+                stream_window: tunnel.stream_window,
+                connection_window: tunnel.connection_window,
+                frame_size: tunnel.frame_size,
+                pool_max_streams: tunnel.pool_max_streams,
+                pool_idle: tunnel.pool_idle,
+                max_streams: tunnel.max_streams,
+                limits: proxy_hbone::Limits {
+                    handshake: tunnel.settings_timeout,
+                    response: tunnel.response_timeout,
+                    resets: tunnel.max_resets,
+                    ..proxy_hbone::Limits::default()
+                },
+                ..Settings::default()
+            },
+            relay: RelayLimits { half_closed: tunnel.half_close_timeout, ..RelayLimits::default() },
+            tls: TlsLimits { handshake: tunnel.handshake_timeout },
+            tunnel: tunnel.clone(),
+            network: config.node.network.as_str().into(),
+            log_decisions: config.log.policy_decisions,
+        })
+    }
+}
+
+/// Series end some time after their workloads have: ten sweeps are enough for any scrape interval.
+pub(crate) async fn sweep(node: Arc<Node>) {
+    let mut every = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        every.tick().await;
+        let world = node.live.snapshot();
+        let live: HashSet<_> =
+            world.workloads().map(|w| ((&w.namespace).into(), (&w.workload_name).into())).collect();
+        let known = |side: &traffic::Side| live.contains(&(side.namespace.clone(), side.workload.clone()));
+        node.metrics.traffic.sweep(10, |labels| !(known(&labels.source) && known(&labels.destination)));
+    }
+}
