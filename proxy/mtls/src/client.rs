@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proxy_core::model::Identity;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -14,13 +15,13 @@ use crate::provider::TlsLimits;
 use crate::verify;
 
 /// The dialing side of a mesh connection.
-pub type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+pub type ClientStream<S = TcpStream> = tokio_rustls::client::TlsStream<S>;
 
 /// A finished handshake with a destination.
 #[derive(Debug)]
-pub struct Connected {
+pub struct Connected<S = TcpStream> {
     /// Carries HTTP/2.
-    pub stream: ClientStream,
+    pub stream: ClientStream<S>,
     /// Who answered: the first SPIFFE identity of its certificate.
     pub peer: Identity,
 }
@@ -35,12 +36,15 @@ pub struct Connected {
 ///
 /// When the peer stalls, breaks the protocol, presents another identity or a certificate our roots do not vouch for, or
 /// does not choose h2.
-pub async fn connect(
-    stream: TcpStream,
+pub async fn connect<S>(
+    stream: S,
     credentials: &Arc<Credentials>,
     expected: &[Identity],
     limits: &TlsLimits,
-) -> Result<Connected, TlsError> {
+) -> Result<Connected<S>, TlsError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let connector = TlsConnector::from(Arc::new(credentials.client_config(expected)));
     // An address is never sent as SNI, and the verifier looks at identities only.
     let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
