@@ -7,6 +7,7 @@ use std::{fmt, ops::Add, sync::Arc, time::Duration};
 
 pub mod decide;
 pub mod decode;
+pub mod dns;
 pub mod model;
 pub mod reason;
 pub mod wire;

@@ -138,6 +138,11 @@ impl World {
         self.services.named(hostname, client_namespace)
     }
 
+    /// Every service of this hostname, sorted by namespace.
+    pub(crate) fn services_named(&self, hostname: &str) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.group(hostname).iter()
+    }
+
     /// The service that a client means by a virtual address.
     #[must_use]
     pub fn service_at(

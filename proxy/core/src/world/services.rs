@@ -35,6 +35,10 @@ impl Services {
         best(self.by_hostname.get(hostname)?, client)
     }
 
+    pub(super) fn group(&self, hostname: &str) -> &[Arc<Service>] {
+        self.by_hostname.get(hostname).map(Vec::as_slice).unwrap_or_default()
+    }
+
     pub(super) fn at(&self, network: &str, address: IpAddr, client: Option<&str>) -> Option<&Arc<Service>> {
         let exact = || best(self.by_vip.get(network)?.get(&address)?, client);
         exact().or_else(|| self.by_cidr.get(network)?.best(address, client))
