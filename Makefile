@@ -7,8 +7,12 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/target/tools
 DENY_VERSION := 0.20.2
 BINS := adit-proxy adit-node-agent adit-cni adit-control sample-app adit-demo adit-meter
+# Which proxy `make conformance` asks, and the nodes it serves.
+PROXY ?=
+NODE ?= both
+ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
-.PHONY: help demo test check bench gen fmt prerequisites clean-lab
+.PHONY: help demo test conformance check bench gen fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,9 +24,17 @@ demo: prerequisites ## the whole story on this machine: two nodes, the mesh, a p
 	$(CARGO) build --locked --profile quick-release --workspace --bins
 	target/quick-release/adit-demo $(if $(KEEP),--keep)
 
-test: prerequisites ## every test that needs no cluster
+test: prerequisites ## every test that needs no cluster; writes docs/conformance.md from what ran
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace 2>&1 | tee target/tests.log
+	target/debug/adit-conformance --record target/tests.log --out docs/conformance.md ours
+
+conformance: prerequisites ## what another proxy passes: PROXY=/path [NODE=a|b|both], written to target/conformance-*
+	@[[ -x "$(PROXY)" && "$(NODE)" =~ ^(a|b|both)$$ ]] || { echo "make conformance PROXY=/path/to/ztunnel [NODE=a|b|both]"; exit 2; }
+	$(CARGO) build --locked --workspace --bins
+	env $(if $(filter a both,$(NODE)),ADIT_LAB_PROXY_A="$(abspath $(PROXY))") $(if $(filter b both,$(NODE)),ADIT_LAB_PROXY_B="$(abspath $(PROXY))") \
+		$(CARGO) test --locked --workspace --test scenarios 2>&1 | tee $(ASKED).log || echo "what failed is in the table"
+	target/debug/adit-conformance --record $(ASKED).log --out $(ASKED).md other --name "$(notdir $(PROXY))" --node $(NODE)
 
 check: $(TOOLS)/bin/cargo-deny ## format, lints, docs, licences, bans, sources
 	$(CARGO) fmt --all --check
