@@ -183,7 +183,8 @@ impl Follower for InProcess {
 
 fn kind(name: &str) -> Option<Kind> {
     use Kind::{
-        AuthorizationPolicy, EndpointSlice, Namespace, Node, PeerAuthentication, Pod, Service, ServiceAccount,
+        AuthorizationPolicy, EndpointSlice, MeshResources, Namespace, Node, PeerAuthentication, Pod, Service,
+        ServiceAccount,
     };
     let all = [
         Namespace,
@@ -194,6 +195,7 @@ fn kind(name: &str) -> Option<Kind> {
         ServiceAccount,
         AuthorizationPolicy,
         PeerAuthentication,
+        MeshResources,
     ];
     all.into_iter().find(|kind| kind.to_string() == name)
 }

@@ -1,6 +1,7 @@
 //! What Kubernetes would hold: the objects a mesh is made of, by kind, namespace and name.
 
 pub mod kube;
+pub mod mesh;
 pub mod security;
 
 mod parse;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use kube::{EndpointSlice, Metadata, Namespace, Node, Phase, Pod, Service, ServiceAccount};
+use mesh::MeshResources;
 use security::{AuthorizationPolicy, PeerAuthentication};
 
 pub use parse::{ObjectError, Parsed, parse};
@@ -26,6 +28,7 @@ pub enum Kind {
     ServiceAccount,
     AuthorizationPolicy,
     PeerAuthentication,
+    MeshResources,
 }
 
 impl fmt::Display for Kind {
@@ -45,6 +48,7 @@ pub enum Object {
     ServiceAccount(ServiceAccount),
     AuthorizationPolicy(AuthorizationPolicy),
     PeerAuthentication(PeerAuthentication),
+    MeshResources(MeshResources),
 }
 
 impl Object {
@@ -58,6 +62,7 @@ impl Object {
             Self::ServiceAccount(_) => Kind::ServiceAccount,
             Self::AuthorizationPolicy(_) => Kind::AuthorizationPolicy,
             Self::PeerAuthentication(_) => Kind::PeerAuthentication,
+            Self::MeshResources(_) => Kind::MeshResources,
         }
     }
 
@@ -71,6 +76,7 @@ impl Object {
             Self::ServiceAccount(object) => &object.metadata,
             Self::AuthorizationPolicy(object) => &object.metadata,
             Self::PeerAuthentication(object) => &object.metadata,
+            Self::MeshResources(object) => &object.metadata,
         }
     }
 
@@ -84,12 +90,13 @@ impl Object {
             Self::ServiceAccount(object) => &mut object.metadata,
             Self::AuthorizationPolicy(object) => &mut object.metadata,
             Self::PeerAuthentication(object) => &mut object.metadata,
+            Self::MeshResources(object) => &mut object.metadata,
         }
     }
 
     /// A namespaced object without a namespace lands in `default`; a cluster-wide one has none.
     fn default_namespace(&mut self) {
-        let cluster_wide = matches!(self.kind(), Kind::Namespace | Kind::Node);
+        let cluster_wide = matches!(self.kind(), Kind::Namespace | Kind::Node | Kind::MeshResources);
         let metadata = self.metadata_mut();
         if cluster_wide {
             metadata.namespace.clear();
@@ -113,6 +120,7 @@ pub struct Objects {
     pub(crate) accounts: BTreeMap<Key, ServiceAccount>,
     pub(crate) authorizations: BTreeMap<Key, AuthorizationPolicy>,
     pub(crate) peers: BTreeMap<Key, PeerAuthentication>,
+    pub(crate) mesh: BTreeMap<Key, MeshResources>,
 }
 
 impl Objects {
@@ -130,6 +138,7 @@ impl Objects {
             Object::ServiceAccount(object) => drop(self.accounts.insert(key, object)),
             Object::AuthorizationPolicy(object) => drop(self.authorizations.insert(key, object)),
             Object::PeerAuthentication(object) => drop(self.peers.insert(key, object)),
+            Object::MeshResources(object) => drop(self.mesh.insert(key, object)),
         }
     }
 
@@ -143,7 +152,8 @@ impl Objects {
         Ok(())
     }
 
-    /// Takes an object away; whether there was one. `namespace` is empty for [`Kind::Namespace`] and [`Kind::Node`].
+    /// Takes an object away; whether there was one. `namespace` is empty for what is cluster-wide: [`Kind::Namespace`],
+    /// [`Kind::Node`] and [`Kind::MeshResources`].
     pub fn remove(&mut self, kind: Kind, namespace: &str, name: &str) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         match kind {
@@ -155,6 +165,7 @@ impl Objects {
             Kind::ServiceAccount => self.accounts.remove(&key).is_some(),
             Kind::AuthorizationPolicy => self.authorizations.remove(&key).is_some(),
             Kind::PeerAuthentication => self.peers.remove(&key).is_some(),
+            Kind::MeshResources => self.mesh.remove(&key).is_some(),
         }
     }
 
@@ -182,12 +193,14 @@ impl Objects {
         })
     }
 
-    /// Whether a pod that has not failed runs under this service account, as istiod asks before it signs.
+    /// Whether a pod that has not failed runs under this service account, as istiod asks before it signs, or a workload
+    /// that is given as it is.
     pub fn runs_as(&self, namespace: &str, service_account: &str) -> bool {
         let first = (namespace.to_owned(), String::new());
-        self.pods.range(first..).take_while(|((of, _), _)| of == namespace).any(|(_, pod)| {
+        let pod = self.pods.range(first..).take_while(|((of, _), _)| of == namespace).any(|(_, pod)| {
             pod.status.phase != Some(Phase::Failed) && pod.service_account() == service_account
-        })
+        });
+        pod || self.mesh.values().any(|given| given.runs_as(namespace, service_account))
     }
 }
 

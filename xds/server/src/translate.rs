@@ -1,6 +1,7 @@
 //! Kubernetes objects to the resources that istiod would send for them. Pure: same objects, same bytes.
 //!
-//! Not here, because their objects are not read: waypoints, ServiceEntry, WorkloadEntry, other networks.
+//! Not made here, because their objects are not read: waypoints, ServiceEntry, WorkloadEntry, other networks. A
+//! `MeshResources` document gives them as they are.
 
 mod authorization;
 mod encode;
@@ -16,9 +17,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use xds_proto::local::{Fault, Resources};
 use xds_proto::{ADDRESS_TYPE, AUTHORIZATION_TYPE};
 
-use crate::objects::Objects;
+use crate::objects::{Kind, Objects};
 
 /// What istiod takes from its own configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,9 +90,11 @@ pub struct Resource {
     pub digest: u64,
 }
 
-/// Something in a policy that is not enforced as written.
+/// Something in an object that does not count as written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
+    pub kind: Kind,
+    /// Empty for what is cluster-wide.
     pub namespace: String,
     pub name: String,
     pub why: Why,
@@ -98,11 +102,12 @@ pub struct Remark {
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuthorizationPolicy {}/{}: {}", self.namespace, self.name, self.why)
+        let slash = if self.namespace.is_empty() { "" } else { "/" };
+        write!(f, "{} {}{slash}{}: {}", self.kind, self.namespace, self.name, self.why)
     }
 }
 
-/// Why a policy is not enforced as written.
+/// Why an object does not count as written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Why {
     #[error("action {0} needs a waypoint; the policy is left out")]
@@ -115,6 +120,8 @@ pub enum Why {
     HttpInDeny(String),
     #[error("an empty selector selects no workload; leave it out to select the whole namespace")]
     EmptySelector,
+    #[error("{0}; the entry is left out")]
+    Entry(Fault),
 }
 
 /// Everything that follows from the objects.
@@ -127,22 +134,35 @@ pub struct Translation {
 
 /// Translates every object.
 pub fn translate(objects: &Objects, mesh: &MeshConfig) -> Translation {
-    let mut done = Translation::default();
-    let services = service::Known::new(objects, mesh);
-    let policies = authorization::convert(objects, mesh, &mut done.remarks);
-    for (name, service) in services.resources() {
-        done.add(encode::service(name, &service));
+    let mut remarks = Vec::new();
+    let mut resources = of_kubernetes(objects, mesh, &mut remarks);
+    for given in objects.mesh.values() {
+        let remark = |fault| Remark {
+            kind: Kind::MeshResources,
+            namespace: String::new(),
+            name: given.metadata.name.clone(),
+            why: Why::Entry(fault),
+        };
+        remarks.extend(resources.overlay(&given.resources).into_iter().map(remark));
     }
-    for workload in workload::pods(objects, mesh, &services, &policies) {
-        done.add(encode::workload(workload));
-    }
-    for workload in workload::opaque_endpoints(objects, mesh, &services) {
-        done.add(encode::workload(workload));
-    }
-    for policy in policies {
-        done.add(encode::authorization(&policy.wire));
-    }
+    let mut done = Translation { resources: BTreeMap::new(), remarks };
+    resources.services.iter().for_each(|(name, service)| done.add(encode::service(name, service)));
+    resources.workloads.into_values().for_each(|workload| done.add(encode::workload(workload)));
+    resources.policies.values().for_each(|policy| done.add(encode::authorization(policy)));
     done
+}
+
+fn of_kubernetes(objects: &Objects, mesh: &MeshConfig, remarks: &mut Vec<Remark>) -> Resources {
+    let services = service::Known::new(objects, mesh);
+    let policies = authorization::convert(objects, mesh, remarks);
+    let pods = workload::pods(objects, mesh, &services, &policies);
+    let others = workload::opaque_endpoints(objects, mesh, &services);
+    let workloads = pods.into_iter().chain(others);
+    Resources {
+        workloads: workloads.map(|workload| (workload.uid.clone(), workload)).collect(),
+        services: services.resources().map(|(name, service)| (name.to_owned(), service)).collect(),
+        policies: policies.into_iter().map(|policy| (policy.key(), policy.wire)).collect(),
+    }
 }
 
 impl Translation {

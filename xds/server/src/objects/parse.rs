@@ -90,6 +90,7 @@ impl At<'_> {
             Kind::ServiceAccount => Object::ServiceAccount(self.typed(value, kind, &name)?),
             Kind::AuthorizationPolicy => Object::AuthorizationPolicy(self.typed(value, kind, &name)?),
             Kind::PeerAuthentication => Object::PeerAuthentication(self.typed(value, kind, &name)?),
+            Kind::MeshResources => Object::MeshResources(self.typed(value, kind, &name)?),
         };
         object.default_namespace();
         parsed.objects.push(object);
@@ -128,6 +129,7 @@ fn known(version: &str, kind: &str) -> Option<Kind> {
         ("discovery.k8s.io", "EndpointSlice") => Some(Kind::EndpointSlice),
         ("security.istio.io", "AuthorizationPolicy") => Some(Kind::AuthorizationPolicy),
         ("security.istio.io", "PeerAuthentication") => Some(Kind::PeerAuthentication),
+        ("adit.dev", "MeshResources") => Some(Kind::MeshResources),
         _ => None,
     }
 }

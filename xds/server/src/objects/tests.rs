@@ -168,6 +168,9 @@ fn a_field_that_cannot_be_read_is_named() {
             "spec.rules[0].when[0]",
         ),
         (&policy("action: PERMIT"), "AuthorizationPolicy", "spec.action"),
+        (&mesh("workloads: [{uid: u, nodeName: n}]"), "MeshResources", "workloads[0].nodeName"),
+        (&mesh("services: [{hostname: h}]"), "MeshResources", "services[0]"),
+        (&mesh("gateways: []"), "MeshResources", "gateways"),
     ] {
         match parse("shop.yaml", text) {
             Err(ObjectError::Field { file, document: 1, kind: k, name, field: f, .. }) => {
@@ -241,6 +244,10 @@ fn an_account_is_run_by_pods_that_have_not_failed() {
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: c, namespace: x}, spec: {serviceAccountName: dead}, status: {phase: Failed}}";
     objects.upsert_yaml("f", text).unwrap();
+    objects.upsert_yaml("f", &mesh("workloads: [{namespace: y, name: vm, serviceAccount: vm}]")).unwrap();
+    assert!(objects.runs_as("y", "vm") && !objects.runs_as("x", "vm"));
+    assert!(objects.remove(Kind::MeshResources, "", "x"), "it is cluster-wide");
+    assert!(!objects.runs_as("y", "vm"));
     let runs =
         [("x", "web"), ("x", "default"), ("x", "dead"), ("y", "web")].map(|(ns, sa)| objects.runs_as(ns, sa));
     assert_eq!(runs, [true, true, false, false]);
@@ -249,6 +256,10 @@ fn an_account_is_run_by_pods_that_have_not_failed() {
 #[track_caller]
 fn read(text: &str) -> Vec<Object> {
     parse("f", text).unwrap().objects
+}
+
+fn mesh(entries: &str) -> String {
+    format!("{{apiVersion: adit.dev/v1alpha1, kind: MeshResources, metadata: {{name: x}}, {entries}}}")
 }
 
 fn policy(spec: &str) -> String {

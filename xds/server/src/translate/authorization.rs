@@ -8,11 +8,11 @@ use xds_proto::istio::security::{
 };
 
 use super::{MeshConfig, Remark, Why, octets, peer};
-use crate::objects::Objects;
 use crate::objects::kube::Labels;
 use crate::objects::security::{
     self as given, AccountName, AuthorizationPolicy, Condition, IpBlock, Operation, PortText, Source,
 };
+use crate::objects::{Kind, Objects};
 
 /// A policy for the wire, and which workloads name it.
 pub(super) struct Policy<'a> {
@@ -37,7 +37,7 @@ pub(super) fn convert<'a>(
     for policy in objects.authorizations.values() {
         let mut remark = |why| {
             let (namespace, name) = (policy.metadata.namespace.clone(), policy.metadata.name.clone());
-            remarks.push(Remark { namespace, name, why });
+            remarks.push(Remark { kind: Kind::AuthorizationPolicy, namespace, name, why });
         };
         policies.extend(one(policy, mesh, &mut remark));
     }

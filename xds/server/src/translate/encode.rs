@@ -11,7 +11,8 @@ use super::{Resource, ResourceType};
 
 /// The Address resource of a service, whose name is `namespace/hostname`.
 pub(super) fn service(name: &str, service: &Service) -> Resource {
-    let aliases = service.addresses.iter().filter_map(|vip| alias(&vip.network, &vip.address)).collect();
+    let aliases =
+        service.addresses.iter().filter_map(|vip| alias(&vip.network, &vip.address, vip.length)).collect();
     let bytes = Address { r#type: Some(Type::Service(service.clone())) }.encode_to_vec();
     address(name.to_owned(), bytes, aliases, Vec::new())
 }
@@ -20,7 +21,7 @@ pub(super) fn service(name: &str, service: &Service) -> Resource {
 pub(super) fn workload(mut workload: Workload) -> Resource {
     let shared = workload.network_mode == i32::from(NetworkMode::HostNetwork);
     let addresses = workload.addresses.iter().filter(|_| !shared);
-    let aliases = addresses.filter_map(|address| alias(&workload.network, address)).collect();
+    let aliases = addresses.filter_map(|address| alias(&workload.network, address, None)).collect();
     let services: BTreeMap<_, _> = std::mem::take(&mut workload.services).into_iter().collect();
     let serves = services.keys().cloned().collect();
     // prost writes a map in hash order. Entries of a map may stand anywhere in a message, so they follow one by one.
@@ -53,12 +54,17 @@ fn address(name: String, bytes: Vec<u8>, aliases: Vec<String>, serves: Vec<Strin
     Resource { kind: ResourceType::Address, name, version, bytes, aliases, serves, digest }
 }
 
-fn alias(network: &str, address: &[u8]) -> Option<String> {
+/// `network/address`, and `/length` of a prefix.
+fn alias(network: &str, address: &[u8], length: Option<u32>) -> Option<String> {
     let ip = <[u8; 4]>::try_from(address)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(address).map(IpAddr::from))
         .ok()?;
-    Some(format!("{network}/{ip}"))
+    let whole = if ip.is_ipv4() { 32 } else { 128 };
+    Some(match length.filter(|length| *length != whole) {
+        Some(length) => format!("{network}/{ip}/{length}"),
+        None => format!("{network}/{ip}"),
+    })
 }
 
 /// FNV-1a, 64 bits: the same on every machine and in every release, which a version that clients keep must be.

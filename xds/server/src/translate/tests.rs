@@ -1,4 +1,5 @@
 mod addresses;
+mod mesh;
 mod policies;
 
 use prost::Message;
