@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use xds_client::ads;
 
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::http_server::BindError;
+use crate::http_server::{BindError, Large};
 use crate::ingest::Ingest;
-use crate::metrics::Metrics;
+use crate::metrics::{About, Metrics};
 use crate::node::{self, Node};
 use crate::ready::{self, Ready};
 use crate::telemetry::LogControl;
@@ -83,7 +83,12 @@ async fn serve(
     let stop = CancellationToken::new();
     let ready = Ready::waiting_for(&[ready::STATE, ready::PODS]);
     let servers = Servers::bind(&config.ports).await?;
-    let metrics = Metrics::new(&config.node.istio_version, data_plane.clone());
+    let metrics = Metrics::new(About {
+        tag: &config.node.istio_version,
+        data_plane: data_plane.clone(),
+        lines_lost: log.lines_lost(),
+        max_series: config.max_series,
+    });
     let node = Node::new(&config, metrics.clone());
     let workloads = Workloads::default();
     let (synced, when_synced) = watch::channel(config.xds.is_none());
@@ -93,6 +98,7 @@ async fn serve(
         config: Arc::clone(&config),
         log,
         stop: stop.clone(),
+        dumps: Large::at_most(admin::DUMPS),
     };
     servers.serve(&ready, &admin, &metrics, &stop);
     tokio::spawn(node::sweep(Arc::clone(&node)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -16,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -117,10 +118,56 @@ where
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(tokio::net::TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, slot))
+}
+
+/// Bodies that are large: built on a thread that may block, and only so many held at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Large(Arc<Semaphore>);
+
+impl Large {
+    pub(crate) fn at_most(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// What `build` makes. It counts as held until its client has taken it or is cut off; whoever comes when all are held waits.
+    /// `None` when the process is ending, or when `build` panicked.
+    pub(crate) async fn build(
+        &self,
+        build: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
+    ) -> Option<Bytes> {
+        let slot = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        let bytes = tokio::task::spawn_blocking(build).await.ok()??;
+        Some(Bytes::from_owner(Held { bytes, _slot: slot }))
+    }
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What a client accepts by a header such as `Accept`, each with its weight (RFC 9110 12.4.2).
+pub(crate) fn accepted<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = (&'h str, f32)> + use<'h> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let what = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        (what, weight.and_then(|weight| weight.parse().ok()).unwrap_or(1.0))
+    })
 }
 
 /// A text answer.

@@ -85,7 +85,9 @@ pub(crate) async fn sweep(node: Arc<Node>) {
         let world = node.live.snapshot();
         let live: HashSet<_> =
             world.workloads().map(|w| ((&w.namespace).into(), (&w.workload_name).into())).collect();
-        let known = |side: &traffic::Side| live.contains(&(side.namespace.clone(), side.workload.clone()));
+        let known = |side: &traffic::Side| {
+            side.is_unknown() || live.contains(&(side.namespace.clone(), side.workload.clone()))
+        };
         node.metrics.traffic.sweep(10, |labels| !(known(&labels.source) && known(&labels.destination)));
     }
 }

@@ -2,15 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::config::{PortConfig, wildcard};
-use crate::http_server::{self, Answer, BindError, text, typed};
-use crate::metrics::Metrics;
+use crate::http_server::{self, BindError};
+use crate::metrics::{Metrics, Scrape};
 use crate::ready::{self, Ready};
 
 /// The servers' sockets, bound and not served yet.
@@ -32,6 +30,7 @@ impl Servers {
 
     /// Serves until `stop`.
     pub(super) fn serve(self, ready: &Ready, admin: &Admin, metrics: &Metrics, stop: &CancellationToken) {
+        let scrape = Scrape::new(metrics.clone());
         for listener in self.ready {
             let ready = ready.clone();
             tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
@@ -42,36 +41,16 @@ impl Servers {
         for listener in self.admin {
             let admin = admin.clone();
             tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
-                let answer = admin.serve(&request);
-                async move { answer }
+                admin.clone().serve(request.into_parts().0)
             }));
         }
         for listener in self.stats {
-            let metrics = metrics.clone();
+            let scrape = scrape.clone();
             tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
-                let answer = stats(&metrics, &request);
-                async move { answer }
+                let path = request.uri().path().to_owned();
+                scrape.clone().serve(path, request.into_parts().0.headers)
             }));
         }
-    }
-}
-
-fn stats(metrics: &Metrics, request: &Request<Incoming>) -> Answer {
-    if !matches!(request.uri().path(), "/metrics" | "/stats/prometheus") {
-        return text(StatusCode::NOT_FOUND, "not found; try /metrics\n");
-    }
-    let openmetrics =
-        request.headers().get_all(http::header::ACCEPT).iter().any(|accept| {
-            accept.to_str().is_ok_and(|accept| accept.contains("application/openmetrics-text"))
-        });
-    let content_type = if openmetrics {
-        "application/openmetrics-text;charset=utf-8;version=1.0.0"
-    } else {
-        "text/plain; charset=utf-8"
-    };
-    match metrics.encode() {
-        Ok(body) => typed(StatusCode::OK, content_type, body),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode\n"),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub ports: PortConfig,
     /// Log filter and format.
     pub log: LogConfig,
+    /// Traffic series in metrics at once; connections beyond are counted without their names.
+    pub max_series: usize,
     /// How long open connections may finish after a stop was asked for.
     pub drain_deadline: Duration,
     /// Worker threads of the data plane.
@@ -238,6 +240,7 @@ impl Config {
                 json: reader.text("LOG_FORMAT").as_deref() == Some("json"),
                 policy_decisions: reader.text("AUTHZ_POLICY_INFO_LOGGING").as_deref() == Some("true"),
             },
+            max_series: runtime::max_series(&mut reader),
             drain_deadline: runtime::drain_deadline(&mut reader),
             threads: runtime::threads(&mut reader, mesh.concurrency),
             not_yet: runtime::not_yet(&mut reader),

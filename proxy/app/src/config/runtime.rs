@@ -63,6 +63,16 @@ fn window(reader: &mut Reader<'_>, name: &'static str, default: u32) -> u32 {
     size
 }
 
+/// Room for every pair that a large node sees, and for the endings of each.
+pub(super) fn max_series(reader: &mut Reader<'_>) -> usize {
+    reader
+        .parse_with("ADIT_MAX_SERIES", |value| match value.parse() {
+            Ok(most) if most >= 256 => Ok(most),
+            _ => Err("want a whole number of at least 256".to_owned()),
+        })
+        .unwrap_or(10_000)
+}
+
 /// The explicit deadline; else the grace period less what stopping takes; else 5 s.
 pub(super) fn drain_deadline(reader: &mut Reader<'_>) -> Duration {
     let explicit = reader.duration("CONNECTION_TERMINATION_DEADLINE");

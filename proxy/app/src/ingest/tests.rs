@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use prost::Message;
 use proxy_core::model::{Identity, PodInfo};
 use proxy_core::world::{NodeContext, Strictness};
@@ -15,7 +16,7 @@ use xds_proto::istio::workload::{Address, TunnelProtocol, Workload, address};
 
 use super::Ingest;
 use crate::live::Live;
-use crate::metrics::Metrics;
+use crate::metrics::{About, Metrics};
 use crate::ready::{self, Ready};
 
 /// Notes who is asked for, and never answers.
@@ -49,7 +50,12 @@ fn rig() -> Rig {
             TlsPolicy::default(),
             Limits::default(),
         ),
-        metrics: Metrics::new("t", tokio::runtime::Handle::current()),
+        metrics: Metrics::new(About {
+            tag: "t",
+            data_plane: tokio::runtime::Handle::current(),
+            lines_lost: Counter::default(),
+            max_series: 1_000,
+        }),
         ready: Ready::waiting_for(&[ready::STATE]),
         synced: tokio::sync::watch::Sender::new(false),
     };

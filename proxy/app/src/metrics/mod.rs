@@ -1,5 +1,7 @@
 //! What Prometheus reads: names, types and label values as ztunnel's dashboards and Kiali expect them.
 
+mod process;
+mod scrape;
 #[cfg(test)]
 mod tests;
 pub(crate) mod traffic;
@@ -8,18 +10,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::runtime::Handle;
 
+use process::Process;
 use traffic::{Traffic, TrafficCollector};
 
+pub(crate) use scrape::Scrape;
+
 /// Every metric of the process. Cheap to clone.
+///
+/// A family that is not in ztunnel's stable set says `unstable` in its help, as ztunnel's do.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
@@ -31,6 +36,19 @@ pub(crate) struct Metrics {
     /// Decisions made without a policy that the workload names.
     pub(crate) unknown_policies: Counter,
     pub(crate) pods: PodMetrics,
+}
+
+/// What is told of the process from the start.
+#[derive(Debug, Clone)]
+pub(crate) struct About<'a> {
+    /// The version that `istio_build` names.
+    pub(crate) tag: &'a str,
+    /// The runtime whose workers carry traffic.
+    pub(crate) data_plane: Handle,
+    /// Log lines that were left out.
+    pub(crate) lines_lost: Counter,
+    /// Traffic series at once.
+    pub(crate) max_series: usize,
 }
 
 /// Pods of this node, by what became of their proxy.
@@ -64,13 +82,12 @@ struct BuildLabels {
 }
 
 impl Metrics {
-    /// Registers everything. `data_plane` is the runtime whose workers carry traffic.
+    /// Registers everything.
     #[must_use]
-    pub(crate) fn new(tag: &str, data_plane: Handle) -> Self {
-        let traffic = Arc::new(Traffic::default());
+    pub(crate) fn new(about: About<'_>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
-            traffic: Arc::clone(&traffic),
+            traffic: Arc::new(Traffic::of_at_most(about.max_series)),
             sockets_open: Family::default(),
             xds_terminations: Family::default(),
             xds_messages: Family::default(),
@@ -80,39 +97,58 @@ impl Metrics {
         };
         let mut registry = Registry::default();
         let build: Family<BuildLabels, Gauge> = Family::default();
-        build.get_or_create(&BuildLabels { component: "ztunnel", tag: tag.to_owned() }).set(1);
-        let istio = registry.sub_registry_with_prefix("istio");
-        istio.register("build", "Istio component build info", build);
-        istio.register_collector(Box::new(TrafficCollector(traffic)));
+        build.get_or_create(&BuildLabels { component: "ztunnel", tag: about.tag.to_owned() }).set(1);
+        registry.sub_registry_with_prefix("istio").register("build", "Istio component build info", build);
+        metrics.register_istio(registry.sub_registry_with_prefix("istio"));
+        metrics.pods.register(registry.sub_registry_with_prefix("workload_manager"));
+        metrics.register_own(registry.sub_registry_with_prefix("adit"), about.lines_lost);
+        registry.register_collector(Box::new(Process { data_plane: about.data_plane }));
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    fn register_istio(&self, istio: &mut Registry) {
+        istio.register_collector(Box::new(TrafficCollector(Arc::clone(&self.traffic))));
         istio.register(
             "tcp_sockets_open",
             "The number of accepted TCP sockets that are open (unstable)",
-            metrics.sockets_open.clone(),
+            self.sockets_open.clone(),
         );
         istio.register(
             "xds_connection_terminations",
             "The total number of ended xDS streams (unstable)",
-            metrics.xds_terminations.clone(),
+            self.xds_terminations.clone(),
         );
         istio.register(
             "xds_message",
             "The total number of xDS messages (unstable)",
-            metrics.xds_messages.clone(),
+            self.xds_messages.clone(),
         );
-        istio.register(
-            "xds_message_bytes",
+        istio.register_with_unit(
+            "xds_message",
             "The total number of bytes of xDS resources (unstable)",
-            metrics.xds_bytes.clone(),
+            Unit::Bytes,
+            self.xds_bytes.clone(),
         );
-        registry.register(
-            "adit_unknown_policies",
+    }
+
+    /// What ztunnel does not count.
+    fn register_own(&self, adit: &mut Registry, lines_lost: Counter) {
+        adit.register(
+            "unknown_policies",
             "The total number of decisions made without a policy that the workload names (unstable)",
-            metrics.unknown_policies.clone(),
+            self.unknown_policies.clone(),
         );
-        register_pods(&mut registry, &metrics.pods);
-        registry.register_collector(Box::new(Process { data_plane }));
-        metrics.registry = Arc::new(registry);
-        metrics
+        adit.register(
+            "log_lines_lost",
+            "The total number of log lines left out because their reader was too slow (unstable)",
+            lines_lost,
+        );
+        adit.register(
+            "series_without_room",
+            "The total number of connections counted without their names: all series were taken (unstable)",
+            self.traffic.without_room.clone(),
+        );
     }
 
     /// The OpenMetrics text of everything.
@@ -133,6 +169,31 @@ impl Metrics {
     }
 }
 
+impl PodMetrics {
+    fn register(&self, manager: &mut Registry) {
+        manager.register(
+            "active_proxy_count",
+            "The number of pods with a proxy (unstable)",
+            self.active.clone(),
+        );
+        manager.register(
+            "pending_proxy_count",
+            "The number of pods whose proxy could not start yet (unstable)",
+            self.pending.clone(),
+        );
+        manager.register(
+            "proxies_started",
+            "The total number of proxies started (unstable)",
+            self.started.clone(),
+        );
+        manager.register(
+            "proxies_stopped",
+            "The total number of proxies stopped (unstable)",
+            self.stopped.clone(),
+        );
+    }
+}
+
 /// One accepted socket, counted until it is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenSocket(Gauge<i64, AtomicI64>);
@@ -141,94 +202,4 @@ impl Drop for OpenSocket {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn register_pods(registry: &mut Registry, pods: &PodMetrics) {
-    let manager = registry.sub_registry_with_prefix("workload_manager");
-    manager.register("active_proxy_count", "The number of pods with a proxy (unstable)", pods.active.clone());
-    manager.register(
-        "pending_proxy_count",
-        "The number of pods whose proxy could not start yet (unstable)",
-        pods.pending.clone(),
-    );
-    manager.register(
-        "proxies_started",
-        "The total number of proxies started (unstable)",
-        pods.started.clone(),
-    );
-    manager.register(
-        "proxies_stopped",
-        "The total number of proxies stopped (unstable)",
-        pods.stopped.clone(),
-    );
-}
-
-/// Descriptors and runtime, read when they are asked for.
-#[derive(Debug)]
-struct Process {
-    data_plane: Handle,
-}
-
-impl Collector for Process {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let max =
-            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).map_or(0, |(s, _)| s);
-        let runtime = self.data_plane.metrics();
-        let gauges = [
-            ("process_open_fds", "Number of open file descriptors", signed(open)),
-            (
-                "process_max_fds",
-                "Maximum number of open file descriptors",
-                i64::try_from(max).unwrap_or(i64::MAX),
-            ),
-            ("tokio_num_workers", "Worker threads of the data plane", signed(runtime.num_workers())),
-            (
-                "tokio_global_queue_depth",
-                "Tasks waiting for any worker",
-                signed(runtime.global_queue_depth()),
-            ),
-            ("tokio_num_alive_tasks", "Tasks of the data plane", signed(runtime.num_alive_tasks())),
-        ];
-        for (name, help, value) in gauges {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(value).encode(metric)?;
-        }
-        let workers = 0..runtime.num_workers();
-        let mut busy = encoder.encode_descriptor(
-            "tokio_worker_total_busy_duration_seconds",
-            "Time a worker was busy",
-            None,
-            MetricType::Counter,
-        )?;
-        for worker in workers.clone() {
-            let seconds = runtime.worker_total_busy_duration(worker).as_secs_f64();
-            ConstCounter::new(seconds).encode(busy.encode_family(&[("worker", worker.to_string())])?)?;
-        }
-        let mut parks = encoder.encode_descriptor(
-            "tokio_worker_park_count",
-            "Times a worker parked",
-            None,
-            MetricType::Counter,
-        )?;
-        for worker in workers.clone() {
-            let count = runtime.worker_park_count(worker);
-            ConstCounter::new(count).encode(parks.encode_family(&[("worker", worker.to_string())])?)?;
-        }
-        let mut unparks = encoder.encode_descriptor(
-            "tokio_worker_park_unpark_count",
-            "Times a worker parked or unparked",
-            None,
-            MetricType::Counter,
-        )?;
-        for worker in workers {
-            let count = runtime.worker_park_unpark_count(worker);
-            ConstCounter::new(count).encode(unparks.encode_family(&[("worker", worker.to_string())])?)?;
-        }
-        Ok(())
-    }
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

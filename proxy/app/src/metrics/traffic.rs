@@ -1,7 +1,7 @@
 //! The five TCP families: one set of counters per distinct pair of source and destination, found once per connection.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{Entry, RandomState};
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
     MetricEncoder,
 };
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use proxy_core::Str;
 
 /// A label's value, `unknown` when nobody knows it: readers skip a series with an empty one.
@@ -75,7 +76,14 @@ pub(crate) struct Side {
     pub(crate) zone: Known,
 }
 
-/// The labels of one series, without its ending.
+impl Side {
+    /// Whether nothing is known of this end.
+    pub(crate) fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The labels of one series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TrafficLabels {
     pub(crate) reporter: Reporter,
@@ -129,6 +137,10 @@ impl EncodeLabelSet for &TrafficLabels {
         put("request_protocol", &fixed("tcp"))?;
         put("response_flags", &fixed(self.response_flags))?;
         put("connection_security_policy", &fixed(if self.mutual_tls { "mutual_tls" } else { "unknown" }))?;
+        // As ztunnel has it: where nothing is known of either end, there are no places.
+        if s.is_unknown() && d.is_unknown() {
+            return Ok(());
+        }
         put("source_region", &known(&s.region))?;
         put("source_zone", &known(&s.zone))?;
         put("destination_region", &known(&d.region))?;
@@ -153,81 +165,155 @@ pub(crate) struct Series {
 }
 
 /// All series. A connection looks its own up once and then only counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Traffic {
     // Sharded, so that connections that begin at once on several threads do not meet in one lock.
-    shards: [RwLock<HashMap<TrafficLabels, Arc<Series>>>; 16],
+    shards: [RwLock<Shard>; 16],
     hasher: RandomState,
+    most: usize,
+    count: AtomicUsize,
     /// Series whose labels peers chose.
     hearsay: AtomicUsize,
+    /// Connections that are counted without their names.
+    pub(crate) without_room: Counter,
 }
 
-/// Series that peers may bring about by what they say of themselves: enough for honest ones of other networks, and no
-/// way to fill our memory with names.
-const MOST_HEARSAY: usize = 4_096;
+type Shard = HashMap<Arc<TrafficLabels>, Arc<Series>>;
+
+/// Of `most`, what is kept for connections that find no room for a series of their own: those differ in nothing but
+/// reporter, security and ending.
+const REST: usize = 64;
 
 impl TrafficLabels {
     /// The same, of a source of which only the identity it proved is told.
-    fn without_hearsay(self) -> Self {
-        let source = Side { principal: self.source.principal, ..Side::default() };
-        Self { source, ..self }
+    fn without_hearsay(&self) -> Self {
+        let source = Side { principal: self.source.principal.clone(), ..Side::default() };
+        Self { source, ..self.clone() }
+    }
+
+    /// The same of anybody.
+    fn without_names(&self) -> Self {
+        Self {
+            reporter: self.reporter,
+            source: Side::default(),
+            destination: Side::default(),
+            service: Default::default(),
+            mutual_tls: self.mutual_tls,
+            response_flags: self.response_flags,
+        }
     }
 }
 
 impl Traffic {
-    /// The series of `labels`, made when it is new.
-    pub(crate) fn series(&self, labels: TrafficLabels) -> Arc<Series> {
-        let Some(shard) = self.shard(&labels) else {
-            return Arc::default();
-        };
-        if let Some(series) = shard.read().get(&labels) {
-            return Arc::clone(series);
+    /// Holds at most so many series, and of those a quarter whose labels peers chose: enough for honest ones of other
+    /// networks, and no way to fill our memory with names.
+    pub(crate) fn of_at_most(most: usize) -> Self {
+        Self {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            most,
+            count: AtomicUsize::new(0),
+            hearsay: AtomicUsize::new(0),
+            without_room: Counter::default(),
         }
-        Arc::clone(shard.write().entry(labels).or_default())
+    }
+
+    /// The series of `labels`, made when it is new. Without room for it, the series of connections without names.
+    pub(crate) fn series(&self, labels: &TrafficLabels) -> Arc<Series> {
+        self.found(labels).or_else(|| self.added(labels, false)).unwrap_or_else(|| self.rest(labels))
     }
 
     /// The series of `labels` whose source is as the peer describes itself; without that description once peers have made up
     /// too many.
-    pub(crate) fn series_by_hearsay(&self, labels: TrafficLabels) -> Arc<Series> {
+    pub(crate) fn series_by_hearsay(&self, labels: &TrafficLabels) -> Arc<Series> {
+        let own = self.found(labels).or_else(|| self.added(labels, true));
+        own.unwrap_or_else(|| self.series(&labels.without_hearsay()))
+    }
+
+    fn rest(&self, labels: &TrafficLabels) -> Arc<Series> {
+        self.without_room.inc();
+        let labels = labels.without_names();
+        if let Some(series) = self.found(&labels) {
+            return series;
+        }
         let Some(shard) = self.shard(&labels) else {
             return Arc::default();
         };
-        let mut shard = shard.write();
-        if let Some(series) = shard.get(&labels) {
-            return Arc::clone(series);
+        match shard.write().entry(Arc::new(labels)) {
+            Entry::Occupied(there) => Arc::clone(there.get()),
+            Entry::Vacant(free) => {
+                self.count.fetch_add(1, Ordering::Relaxed);
+                Arc::clone(free.insert(Arc::default()))
+            }
         }
-        if self.hearsay.load(Ordering::Relaxed) >= MOST_HEARSAY {
-            drop(shard);
-            return self.series(labels.without_hearsay());
-        }
-        self.hearsay.fetch_add(1, Ordering::Relaxed);
-        let series = Arc::new(Series { hearsay: true, ..Series::default() });
-        shard.insert(labels, Arc::clone(&series));
-        series
     }
 
-    fn shard(&self, labels: &TrafficLabels) -> Option<&RwLock<HashMap<TrafficLabels, Arc<Series>>>> {
+    fn found(&self, labels: &TrafficLabels) -> Option<Arc<Series>> {
+        self.shard(labels)?.read().get(labels).map(Arc::clone)
+    }
+
+    /// A new series, when there is room; another's, when it was there first.
+    fn added(&self, labels: &TrafficLabels, hearsay: bool) -> Option<Arc<Series>> {
+        let mut shard = self.shard(labels)?.write();
+        if let Some(series) = shard.get(labels) {
+            return Some(Arc::clone(series));
+        }
+        if hearsay && !reserved(&self.hearsay, self.most / 4) {
+            return None;
+        }
+        if !reserved(&self.count, self.most.saturating_sub(REST)) {
+            if hearsay {
+                self.hearsay.fetch_sub(1, Ordering::Relaxed);
+            }
+            return None;
+        }
+        let series = Arc::new(Series { hearsay, ..Series::default() });
+        shard.insert(Arc::new(labels.clone()), Arc::clone(&series));
+        Some(series)
+    }
+
+    fn shard(&self, labels: &TrafficLabels) -> Option<&RwLock<Shard>> {
         let count = u64::try_from(self.shards.len()).ok()?;
         self.shards.get(usize::try_from(self.hasher.hash_one(labels) % count).ok()?)
     }
 
     /// Drops every series that no connection holds, that was idle for `sweeps` calls, and that `gone` says has lost its
-    /// workloads. A series must outlive its last connection for a while, or its last counts are never scraped.
+    /// workloads; when little room is left, also those that were idle for much longer. A series must outlive its last
+    /// connection for a while, or its last counts are never scraped.
     pub(crate) fn sweep(&self, sweeps: u64, gone: impl Fn(&TrafficLabels) -> bool) {
+        let crowded = self.count.load(Ordering::Relaxed) > self.most / 10 * 9;
         for shard in &self.shards {
             shard.write().retain(|labels, series| {
                 if Arc::strong_count(series) > 1 {
                     series.idle.store(0, Ordering::Relaxed);
                     return true;
                 }
-                let keep = series.idle.fetch_add(1, Ordering::Relaxed) < sweeps || !gone(labels);
-                if !keep && series.hearsay {
-                    self.hearsay.fetch_sub(1, Ordering::Relaxed);
+                let idle = series.idle.fetch_add(1, Ordering::Relaxed);
+                let keep = idle < sweeps || !(gone(labels) || crowded && idle >= sweeps * 6);
+                if !keep {
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                    if series.hearsay {
+                        self.hearsay.fetch_sub(1, Ordering::Relaxed);
+                    }
                 }
                 keep
             });
         }
     }
+
+    /// Every series, held by reference count: no lock is kept over what is done with them.
+    pub(super) fn all(&self) -> Vec<(Arc<TrafficLabels>, Arc<Series>)> {
+        let shards = self.shards.iter();
+        let copied = |shard: &RwLock<Shard>| {
+            shard.read().iter().map(|(l, s)| (Arc::clone(l), Arc::clone(s))).collect::<Vec<_>>()
+        };
+        shards.flat_map(copied).collect()
+    }
+}
+
+/// Takes one of `most`, unless all are taken.
+fn reserved(taken: &AtomicUsize, most: usize) -> bool {
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then(|| n + 1)).is_ok()
 }
 
 /// [`Traffic`] as the registry's collector.
@@ -237,24 +323,16 @@ pub(super) struct TrafficCollector(pub(super) Arc<Traffic>);
 type Read = fn(&Series) -> &AtomicU64;
 
 const FAMILIES: [(&str, &str, Read); 5] = [
-    ("tcp_connections_opened", "The total number of TCP connections opened", |s| &s.opened),
-    ("tcp_connections_closed", "The total number of TCP connections closed", |s| &s.closed),
-    ("tcp_received_bytes", "The total number of bytes received from the client", |s| &s.received),
-    ("tcp_sent_bytes", "The total number of bytes sent to the client", |s| &s.sent),
-    ("tcp_connections_failed", "The total number of TCP connections that failed (unstable)", |s| &s.failed),
+    ("tcp_connections_opened", "The total number of TCP connections opened.", |s| &s.opened),
+    ("tcp_connections_closed", "The total number of TCP connections closed.", |s| &s.closed),
+    ("tcp_received_bytes", "The total number of bytes received from the client.", |s| &s.received),
+    ("tcp_sent_bytes", "The total number of bytes sent to the client.", |s| &s.sent),
+    ("tcp_connections_failed", "The total number of TCP connections that failed (unstable).", |s| &s.failed),
 ];
 
 impl Collector for TrafficCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // The series are held by reference count while they are written: no lock is kept over the encoding.
-        let held: Vec<(TrafficLabels, Arc<Series>)> = self
-            .0
-            .shards
-            .iter()
-            .flat_map(|shard| {
-                shard.read().iter().map(|(l, s)| (l.clone(), Arc::clone(s))).collect::<Vec<_>>()
-            })
-            .collect();
+        let held = self.0.all();
         for (name, help, read) in FAMILIES {
             // A counter that never counted is left out, so that a refused client shows no bytes and no closed series.
             let mut counted = held
@@ -267,7 +345,7 @@ impl Collector for TrafficCollector {
             }
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for (labels, count) in counted {
-                CounterValue(count).encode(family.encode_family(&labels)?)?;
+                CounterValue(count).encode(family.encode_family(&&**labels)?)?;
             }
         }
         Ok(())

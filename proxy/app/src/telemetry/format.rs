@@ -6,23 +6,44 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::{DefaultFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent};
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// `time TAB level TAB scope TAB message TAB key=value key=value`.
+/// `time TAB level TAB scope:span{key=value} TAB message TAB key=value key=value`.
+///
+/// The last tab is there also when no field follows: readers take a line of fewer parts for something else.
 pub(super) struct Plain;
 
-/// `{"level":…,"time":…,"scope":…,"message":…,fields in order}`.
+/// `{"level":…,"time":…,"scope":…,"message":…,fields in order,"span":{…}}`.
 pub(super) struct Json;
 
-impl<S> FormatEvent<S, DefaultFields> for Plain
+/// A span's fields, kept as text until a line is written inside it.
+impl<'w> FormatFields<'w> for Plain {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
+        let mut shown = PlainFields::default();
+        fields.record(&mut shown);
+        out.write_str(&shown.rest)
+    }
+}
+
+/// A span's fields, kept as an object until a line is written inside it.
+impl<'w> FormatFields<'w> for Json {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
+        let mut shown = JsonFields::default();
+        fields.record(&mut shown);
+        out.write_str(&serde_json::to_string(&shown.rest).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl<S> FormatEvent<S, Self> for Plain
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, DefaultFields>,
+        context: &FmtContext<'_, S, Self>,
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -30,21 +51,25 @@ where
         event.record(&mut fields);
         let meta = event.metadata();
         write_time(&mut out)?;
-        write!(out, "\t{}\t{}\t{}", level(*meta.level()), scope(meta.target()), fields.message)?;
-        if !fields.rest.is_empty() {
-            write!(out, "\t{}", fields.rest)?;
+        write!(out, "\t{}\t{}", level(*meta.level()), scope(meta.target()))?;
+        for span in context.event_scope().into_iter().flat_map(|spans| spans.from_root()) {
+            write!(out, ":{}", span.name())?;
+            let kept = span.extensions();
+            if let Some(fields) = kept.get::<FormattedFields<Self>>().filter(|fields| !fields.is_empty()) {
+                write!(out, "{{{fields}}}")?;
+            }
         }
-        out.write_char('\n')
+        writeln!(out, "\t{}\t{}", fields.message, fields.rest)
     }
 }
 
-impl<S> FormatEvent<S, DefaultFields> for Json
+impl<S> FormatEvent<S, Self> for Json
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, DefaultFields>,
+        context: &FmtContext<'_, S, Self>,
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -59,6 +84,11 @@ where
         object.insert("scope".to_owned(), meta.target().into());
         object.insert("message".to_owned(), fields.message.into());
         object.extend(fields.rest);
+        for span in context.event_scope().into_iter().flat_map(|spans| spans.from_root()) {
+            let kept = span.extensions();
+            let fields = kept.get::<FormattedFields<Self>>().map_or("{}", |fields| &fields.fields);
+            object.insert(span.name().to_owned(), serde_json::from_str(fields).unwrap_or_default());
+        }
         let line = serde_json::to_string(&object).map_err(|_| fmt::Error)?;
         writeln!(out, "{line}")
     }

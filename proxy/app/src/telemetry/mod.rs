@@ -8,9 +8,9 @@ mod writer;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::LogConfig;
@@ -26,6 +26,7 @@ pub struct LogControl {
     handle: reload::Handle<EnvFilter, Registry>,
     start: Arc<str>,
     now: Arc<Mutex<String>>,
+    lost: Counter,
 }
 
 impl std::fmt::Debug for LogControl {
@@ -38,7 +39,9 @@ impl std::fmt::Debug for LogControl {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The text is not a level and not a list of `target=level`.
-    #[error("invalid level {0:?}: want off, error, warn, info, debug or trace, or target=level,target=level")]
+    #[error(
+        "invalid level {0:?}: want off, error, warn, info, debug or trace, or target=level,target=level (or target:level)"
+    )]
     Level(String),
     /// The subscriber is gone.
     #[error("the log filter cannot be changed: {0}")]
@@ -65,20 +68,28 @@ fn subscriber<W>(
 where
     W: std::io::Write + Send + 'static,
 {
-    let start = merged(BASE, &config.filter);
+    let start = merged(BASE, &with_equals_signs(&config.filter));
     let (filter, handle) = reload::Layer::new(parse(&start)?);
-    let (writer, guard) = writer::spawn(out);
-    let layer = if config.json { layer(format::Json, writer) } else { layer(format::Plain, writer) };
-    let control = LogControl { handle, now: Arc::new(Mutex::new(start.clone())), start: start.into() };
+    let lost = Counter::default();
+    let (writer, guard) = writer::spawn(out, lost.clone());
+    let layer = if config.json {
+        fmt::layer()
+            .with_ansi(false)
+            .fmt_fields(format::Json)
+            .event_format(format::Json)
+            .with_writer(writer)
+            .boxed()
+    } else {
+        fmt::layer()
+            .with_ansi(false)
+            .fmt_fields(format::Plain)
+            .event_format(format::Plain)
+            .with_writer(writer)
+            .boxed()
+    };
+    let now = Arc::new(Mutex::new(start.clone()));
+    let control = LogControl { handle, now, start: start.into(), lost };
     Ok((tracing_subscriber::registry().with(layer.with_filter(filter)), control, guard))
-}
-
-fn layer<S, F>(format: F, writer: writer::LogWriter) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    F: for<'w> fmt::FormatEvent<S, fmt::format::DefaultFields> + Send + Sync + 'static,
-{
-    fmt::layer().with_ansi(false).event_format(format).with_writer(writer).boxed()
 }
 
 impl LogControl {
@@ -88,6 +99,11 @@ impl LogControl {
         self.now.lock().clone()
     }
 
+    /// Lines that were left out because their reader was too slow.
+    pub(crate) fn lines_lost(&self) -> Counter {
+        self.lost.clone()
+    }
+
     /// Adds `directives` to the filter in force; with `reset`, to the one the process started with.
     ///
     /// # Errors
@@ -95,8 +111,9 @@ impl LogControl {
     pub fn change(&self, directives: &str, reset: bool) -> Result<(), LogError> {
         let mut now = self.now.lock();
         let base = if reset { self.start.as_ref() } else { now.as_str() };
-        let wanted = merged(base, directives);
-        let filter = parse_known_levels(directives).and_then(|()| parse(&wanted))?;
+        let directives = with_equals_signs(directives);
+        let wanted = merged(base, &directives);
+        let filter = parse_known_levels(&directives).and_then(|()| parse(&wanted))?;
         self.handle.reload(filter).map_err(|error| LogError::Gone(error.to_string()))?;
         *now = wanted;
         Ok(())
@@ -114,6 +131,17 @@ fn merged(base: &str, more: &str) -> String {
     kept.join(",")
 }
 
+/// `target:level` as `target=level`: it is what istioctl's help and ztunnel's usage text tell people to write.
+fn with_equals_signs(directives: &str) -> String {
+    let one = |directive: &str| match directive.rsplit_once(':') {
+        Some((target, level)) if !directive.contains('=') && !target.ends_with(':') => {
+            format!("{target}={level}")
+        }
+        _ => directive.to_owned(),
+    };
+    directives.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
 fn parse(directives: &str) -> Result<EnvFilter, LogError> {
     parse_known_levels(directives)?;
     EnvFilter::builder().parse(directives).map_err(|_| LogError::Level(directives.to_owned()))
@@ -123,7 +151,8 @@ fn parse(directives: &str) -> Result<EnvFilter, LogError> {
 fn parse_known_levels(directives: &str) -> Result<(), LogError> {
     for directive in directives.split(',').filter(|d| !d.is_empty()) {
         let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
-        if level.parse::<tracing::level_filters::LevelFilter>().is_err() {
+        // The library takes an empty level for `error`.
+        if level.is_empty() || level.parse::<tracing::level_filters::LevelFilter>().is_err() {
             return Err(LogError::Level(directive.to_owned()));
         }
     }

@@ -1,11 +1,10 @@
 //! Writes log lines on a thread of its own: a stalled reader of our output never holds up a connection.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines waiting for the writer; further ones are counted and left out.
@@ -15,7 +14,8 @@ const QUEUE: usize = 10_000;
 #[derive(Clone)]
 pub(super) struct LogWriter {
     lines: SyncSender<Vec<u8>>,
-    lost: Arc<AtomicU64>,
+    /// Every line left out since the process began.
+    lost: Counter,
 }
 
 /// Keeps the writing thread; dropping it writes what is queued, then ends the thread.
@@ -25,10 +25,9 @@ pub struct LogGuard {
     thread: Option<JoinHandle<()>>,
 }
 
-pub(super) fn spawn(out: impl Write + Send + 'static) -> (LogWriter, LogGuard) {
+pub(super) fn spawn(out: impl Write + Send + 'static, lost: Counter) -> (LogWriter, LogGuard) {
     let (lines, queue) = sync_channel(QUEUE);
-    let lost = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&lost);
+    let counted = lost.clone();
     let thread = std::thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_lines(out, &queue, &counted))
@@ -36,7 +35,8 @@ pub(super) fn spawn(out: impl Write + Send + 'static) -> (LogWriter, LogGuard) {
     (LogWriter { lines: lines.clone(), lost }, LogGuard { stop: lines, thread })
 }
 
-fn write_lines(mut out: impl Write, queue: &Receiver<Vec<u8>>, lost: &AtomicU64) {
+fn write_lines(mut out: impl Write, queue: &Receiver<Vec<u8>>, lost: &Counter) {
+    let mut told = 0;
     let mut batch = Vec::with_capacity(64 * 1024);
     // An empty line is the guard's word to stop.
     while let Ok(first) = queue.recv() {
@@ -47,8 +47,9 @@ fn write_lines(mut out: impl Write, queue: &Receiver<Vec<u8>>, lost: &AtomicU64)
             stop |= line.is_empty();
             batch.extend_from_slice(&line);
         }
-        let missing = lost.swap(0, Ordering::Relaxed);
+        let missing = lost.get() - told;
         if missing > 0 {
+            told += missing;
             let note = format!("{missing} log lines were left out: the reader of this log is too slow\n");
             batch.extend_from_slice(note.as_bytes());
         }
@@ -104,7 +105,7 @@ impl Drop for Line {
         match self.to.lines.try_send(bytes) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
-                self.to.lost.fetch_add(1, Ordering::Relaxed);
+                self.to.lost.inc();
             }
         }
     }
