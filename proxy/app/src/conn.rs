@@ -42,6 +42,8 @@ pub(crate) struct Facts {
     pub(crate) service: Option<Arc<Service>>,
     /// Where the client wanted to go, for the dump.
     pub(crate) original: Option<String>,
+    /// Where the bytes leave us, for the dump, when that is not the next hop.
+    pub(crate) landing: Option<SocketAddr>,
 }
 
 /// A connection from accept to its one ending.
@@ -88,6 +90,7 @@ impl Conn {
                 destination_identity: None,
                 service: None,
                 original: None,
+                landing: None,
             },
         }
     }
@@ -114,7 +117,7 @@ impl Conn {
             outbound: self.reporter == Reporter::Source,
             source: self.facts.source_addr,
             original: self.facts.original.clone(),
-            actual: self.facts.destination_addr,
+            actual: self.facts.landing.or(self.facts.destination_addr),
             protocol: if self.is_tunneled() { "HBONE" } else { "TCP" },
         }));
         if tracing::enabled!(target: "access", tracing::Level::DEBUG) {
@@ -148,7 +151,10 @@ impl Conn {
         if reason.is_some_and(|reason| reason.level() == Level::Error) {
             ended.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.log(reason.map_or(Level::Info, proxy_core::Reason::level), result.as_ref().err());
+        match (&self.series, &result) {
+            (None, Err(error)) => self.log_failed(error),
+            _ => self.log(reason.map_or(Level::Info, proxy_core::Reason::level), result.as_ref().err()),
+        }
     }
 
     fn metrics(&self) -> &Metrics {
@@ -162,8 +168,8 @@ impl Conn {
     fn series(&self, response_flags: &'static str) -> Arc<Series> {
         let (traffic, labels) = (&self.metrics().traffic, self.labels(response_flags));
         match &self.facts.source {
-            Party::Told(_) => traffic.series_by_hearsay(labels),
-            Party::Unknown | Party::Workload(_) => traffic.series(labels),
+            Party::Told(_) => traffic.series_by_hearsay(&labels),
+            Party::Unknown | Party::Workload(_) => traffic.series(&labels),
         }
     }
 
@@ -197,6 +203,7 @@ impl Conn {
         let Names { source, destination, facts, direction } = self.names();
         tracing::event!(
             target: "access",
+            parent: None,
             tracing::Level::DEBUG,
             src.addr = %facts.source_addr,
             src.workload = source.workload,
@@ -212,6 +219,31 @@ impl Conn {
             dst.cluster = destination.cluster,
             direction,
             "connection opened"
+        );
+    }
+
+    /// A connection that ended before it was known where it goes. ztunnel names only the addresses, the direction and the
+    /// error; what else was learnt by then is told too.
+    fn log_failed(&self, error: &ConnError) {
+        let Names { source, destination, facts, direction } = self.names();
+        tracing::event!(
+            target: "access",
+            parent: None,
+            tracing::Level::WARN,
+            src.addr = %facts.source_addr,
+            src.workload = source.workload,
+            src.namespace = source.namespace,
+            src.identity = facts.source_identity.as_ref().map(tracing::field::display),
+            src.cluster = source.cluster,
+            dst.addr = facts.destination_addr.map(tracing::field::display),
+            dst.hbone_addr = facts.hbone_target.as_ref().map(tracing::field::display),
+            dst.workload = destination.workload,
+            dst.namespace = destination.namespace,
+            dst.identity = facts.destination_identity.as_ref().map(tracing::field::display),
+            dst.cluster = destination.cluster,
+            direction,
+            error = &*Chain(error).to_string(),
+            "connection failed"
         );
     }
 
@@ -232,6 +264,7 @@ impl Conn {
             ($level:ident) => {
                 tracing::event!(
                     target: "access",
+                    parent: None,
                     tracing::Level::$level,
                     src.addr = %facts.source_addr,
                     src.workload = source.workload,

@@ -162,6 +162,7 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
     let admitted = node.live.decide(|world| decide::admit(world, &local, &request));
     let admission = admitted.await.ok_or(ConnError::Lookups)??;
     conn.facts.service = admission.service;
+    conn.facts.landing = Some(admission.target);
     conn.opened();
     let connection = Connection {
         source: arrival.source,

@@ -76,11 +76,13 @@ fn closing_quote(text: &str) -> Option<usize> {
 pub struct AccessLine(pub Value);
 
 impl AccessLine {
-    /// The `connection complete` lines of a log in JSON, in order.
+    /// The lines of a log in JSON that tell how a connection ended, in order: `connection complete`, or `connection failed`
+    /// when it ended before it was known where it goes.
     pub fn all(log: &str) -> Vec<Self> {
         log.lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| line["scope"] == "access" && line["message"] == "connection complete")
+            .filter(|line| line["scope"] == "access")
+            .filter(|line| line["message"] == "connection complete" || line["message"] == "connection failed")
             .map(Self)
             .collect()
     }

@@ -113,15 +113,6 @@ pub(super) fn workload(w: &Workload) -> Value {
 }
 
 pub(super) fn service<'a>(s: &Service, endpoints: impl Iterator<Item = &'a Endpoint>) -> Value {
-    let mut shown = Object::new();
-    for endpoint in endpoints {
-        let value = json!({
-            "workloadUid": &*endpoint.workload.uid,
-            "port": ports(&endpoint.ports),
-            "status": health(endpoint.workload.health),
-        });
-        shown.put(&endpoint.workload.uid, value);
-    }
     let mut out = Object::new();
     out.put("name", &*s.name)
         .put("namespace", &**s.namespace())
@@ -129,8 +120,8 @@ pub(super) fn service<'a>(s: &Service, endpoints: impl Iterator<Item = &'a Endpo
         .put("vips", s.vips.iter().map(ToString::to_string).collect::<Vec<_>>())
         .list("cidrVips", &s.cidr_vips, |vip| json!({"network": &*vip.network, "cidr": vip.cidr.to_string()}))
         .put("ports", ports(&s.ports))
-        .put("endpoints", shown.done())
-        .list("subjectAltNames", &s.subject_alt_names, |identity| identity.to_string().into())
+        .put("endpoints", self::endpoints(endpoints))
+        .put("subjectAltNames", s.subject_alt_names.iter().map(ToString::to_string).collect::<Vec<_>>())
         .some("waypoint", s.waypoint.as_ref(), gateway)
         .list(
             "weightedWaypoints",
@@ -168,6 +159,20 @@ pub(super) fn service<'a>(s: &Service, endpoints: impl Iterator<Item = &'a Endpo
         },
     )
     .done()
+}
+
+/// Endpoints by the UID of their workload.
+pub(super) fn endpoints<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> Value {
+    let mut shown = Object::new();
+    for endpoint in endpoints {
+        let value = json!({
+            "workloadUid": &*endpoint.workload.uid,
+            "port": ports(&endpoint.ports),
+            "status": health(endpoint.workload.health),
+        });
+        shown.put(&endpoint.workload.uid, value);
+    }
+    shown.done()
 }
 
 pub(super) fn policy(p: &Policy) -> Value {

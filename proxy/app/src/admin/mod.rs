@@ -7,15 +7,15 @@ mod tests;
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use http::request::Parts;
+use hyper::{Method, StatusCode};
 use proxy_core::model::{Health, Service};
 use proxy_core::world::{Endpoint, World};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::http_server::{Answer, text, typed};
+use crate::http_server::{Answer, Large, text, typed};
 use crate::node::Node;
 use crate::telemetry::LogControl;
 use crate::workloads::Workloads;
@@ -29,15 +29,20 @@ pub(crate) struct Admin {
     pub(crate) log: LogControl,
     /// Cancelled to stop the process.
     pub(crate) stop: CancellationToken,
+    /// Dumps on their way to their readers.
+    pub(crate) dumps: Large,
 }
 
+/// Dumps held at once: that of a large mesh takes many megabytes.
+pub(crate) const DUMPS: usize = 2;
+
 impl Admin {
-    pub(crate) fn serve(&self, request: &Request<Incoming>) -> Answer {
-        let post = request.method() == Method::POST;
-        let query = request.uri().query().unwrap_or_default();
-        match (request.uri().path(), post) {
+    pub(crate) async fn serve(self, request: Parts) -> Answer {
+        let post = request.method == Method::POST;
+        let query = request.uri.query().unwrap_or_default();
+        match (request.uri.path(), post) {
             ("/", _) => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX),
-            ("/config_dump", _) => self.config_dump(),
+            ("/config_dump", _) => self.config_dump().await,
             ("/logging", true) => self.logging(query),
             ("/quitquitquit", true) => {
                 self.stop.cancel();
@@ -71,12 +76,11 @@ impl Admin {
         text(StatusCode::OK, format!("current log level is {}\n", self.log.current()))
     }
 
-    fn config_dump(&self) -> Answer {
-        match serde_json::to_vec_pretty(&self.dump()) {
-            Ok(body) => typed(StatusCode::OK, "application/json", body),
-            Err(error) => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, format!("the dump does not encode: {error}\n"))
-            }
+    async fn config_dump(self) -> Answer {
+        let bodies = self.dumps.clone();
+        match bodies.build(move || serde_json::to_vec_pretty(&self.dump()).ok()).await {
+            Some(body) => typed(StatusCode::OK, "application/json", body),
+            None => text(StatusCode::INTERNAL_SERVER_ERROR, "the dump does not encode\n"),
         }
     }
 
@@ -96,7 +100,7 @@ impl Admin {
             "workloads": workloads.into_iter().map(|w| dump::workload(w)).collect::<Vec<_>>(),
             "services": services.into_iter().map(|s| dump::service(s, usable(&world, s))).collect::<Vec<_>>(),
             "policies": policies.into_iter().map(|p| dump::policy(p)).collect::<Vec<_>>(),
-            "stagedServices": world.staged_services().map(|key| json!({"hostname": key.to_string()})).collect::<Vec<_>>(),
+            "stagedServices": staged(&world),
             "staticConfig": {"workloads": [], "policies": [], "services": []},
             "version": profile::version(&self.config.node.istio_version),
             "config": profile::config(&self.config),
@@ -110,6 +114,13 @@ impl Admin {
 fn usable<'w>(world: &'w World, service: &'w Service) -> impl Iterator<Item = &'w Endpoint> {
     let all = service.takes_unhealthy();
     world.endpoints(&service.key).filter(move |endpoint| all || endpoint.workload.health == Health::Healthy)
+}
+
+/// Endpoints of services that were not announced yet.
+fn staged(world: &World) -> Map<String, Value> {
+    let mut keys: Vec<_> = world.staged_services().collect();
+    keys.sort();
+    keys.into_iter().map(|key| (key.to_string(), dump::endpoints(world.endpoints(key)))).collect()
 }
 
 /// `%2C` and the like, as HTTP clients write the comma of a list; a malformed escape stays as it is.
@@ -134,7 +145,7 @@ fn percent_decoded(text: &str) -> String {
 const USAGE: &str = "\
 POST /logging shows the log level
 POST /logging?level=<level> changes it; levels are off, error, warn, info, debug, trace
-POST /logging?level=<target>=<level>,<target>=<level> changes it for some targets
+POST /logging?level=<target>=<level>,<target>:<level> changes it for some targets
 POST /logging?reset undoes all changes
 POST /quitquitquit stops the process as SIGTERM does
 ";

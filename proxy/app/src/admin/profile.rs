@@ -1,7 +1,8 @@
 //! The parts of the dump that describe the process itself: its version and its configuration.
 
-use serde_json::{Value, json};
-use xds_client::{Endpoint, TrustAnchor};
+use proxy_core::decide::guard;
+use serde_json::{Map, Value, json};
+use xds_client::{Endpoint, Node, TrustAnchor};
 
 use super::dump::duration;
 use crate::config::{Config, SocketConfig};
@@ -14,64 +15,104 @@ pub(super) fn version(istio_version: &str) -> Value {
         "buildProfile": if cfg!(debug_assertions) { "debug" } else { "release" },
         "buildStatus": option_env!("ADIT_BUILD_STATUS").unwrap_or("unknown"),
         "istioVersion": istio_version,
-        "cryptoProvider": "aws-lc",
+        "cryptoProvider": "tls-aws-lc",
     })
 }
 
+/// The keys that ztunnel has, each in the JSON type that Kiali decodes: one of another type and Kiali reads nothing at all.
 /// Credentials stay out.
 pub(super) fn config(config: &Config) -> Value {
-    let Config {
-        node,
-        xds,
-        ca,
-        tls,
-        sockets,
-        tunnel,
-        inpod,
-        ports,
-        log: _,
-        drain_deadline,
-        threads,
-        not_yet: _,
-    } = config;
+    let mut all = Map::new();
+    for part in [process(config), traffic(config), control_plane(config)] {
+        if let Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    all.into()
+}
+
+fn process(config: &Config) -> Value {
+    let Config { node, inpod, ports, drain_deadline, threads, max_series, .. } = config;
+    let local = |port| json!({"Localhost": [ports.ipv6, port]});
+    let everywhere = |port| json!({"SocketAddr": wildcard(ports.ipv6, port)});
     json!({
         "proxy": true,
-        "dnsProxy": false,
         "proxyMode": "Shared",
+        "proxyArgs": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        "proxyWorkloadInformation": null,
+        "adminAddr": local(ports.admin),
+        "statsAddr": everywhere(ports.stats),
+        "readinessAddr": everywhere(ports.ready),
+        "inboundAddr": wildcard(ports.ipv6, 15_008),
+        "inboundPlaintextAddr": wildcard(ports.ipv6, 15_006),
+        "outboundAddr": wildcard(ports.ipv6, 15_001),
+        "socks5Addr": null,
+        "illegalPorts": guard::OURS,
+        "network": node.network,
+        "localNode": node.name,
+        "clusterId": node.cluster_id,
+        "clusterDomain": node.cluster_domain,
+        "numWorkerThreads": threads,
+        "selfTerminationDeadline": duration(*drain_deadline),
+        "inpodUds": inpod.socket,
+        "ipv6Enabled": ports.ipv6,
+        "maxSeries": max_series,
+    })
+}
+
+fn traffic(config: &Config) -> Value {
+    let Config { sockets, tunnel, .. } = config;
+    json!({
         "windowSize": tunnel.stream_window,
         "connectionWindowSize": tunnel.connection_window,
         "frameSize": tunnel.frame_size,
         "poolMaxStreamsPerConn": tunnel.pool_max_streams,
         "poolUnusedReleaseTimeout": duration(tunnel.pool_idle),
         "socketConfig": sockets_view(sockets),
-        "adminAddr": {"Localhost": [ports.ipv6, ports.admin]},
-        "statsAddr": {"SocketAddr": wildcard(ports.ipv6, ports.stats)},
-        "readinessAddr": {"SocketAddr": wildcard(ports.ipv6, ports.ready)},
-        "inboundAddr": wildcard(ports.ipv6, 15_008),
-        "inboundPlaintextAddr": wildcard(ports.ipv6, 15_006),
-        "outboundAddr": wildcard(ports.ipv6, 15_001),
-        "network": node.network,
-        "localNode": node.name,
-        "clusterId": node.cluster_id,
-        "clusterDomain": node.cluster_domain,
-        "caAddress": ca.endpoint.uri.to_string(),
+        "packetMark": sockets.mark,
+        // ztunnel writes a bool, and Kiali, which wants text, then reads nothing.
+        "requireOriginalSource": sockets.original_source.map(|required| required.to_string()),
+        "inpodPortReuse": sockets.reuse_port,
+        "enableEnhancedBaggage": tunnel.response_baggage,
+        "dnsProxy": false,
+        "dnsProxyAddr": {"Localhost": [config.ports.ipv6, 15_053]},
+    })
+}
+
+fn control_plane(config: &Config) -> Value {
+    let Config { xds, ca, tls, .. } = config;
+    let xds_endpoint = xds.as_ref().map(|xds| &xds.endpoint);
+    json!({
+        "caAddress": address(&ca.endpoint),
         "caRootCert": root(&ca.endpoint),
         "altCaHostname": ca.endpoint.alt_hostname,
-        "xdsAddress": xds.as_ref().map(|xds| xds.endpoint.uri.to_string()),
-        "xdsRootCert": xds.as_ref().map_or_else(|| root(&ca.endpoint), |xds| root(&xds.endpoint)),
-        "altXdsHostname": xds.as_ref().and_then(|xds| xds.endpoint.alt_hostname.clone()),
-        "secretTtl": duration(ca.ttl),
+        "caHeaders": headers(&ca.endpoint),
+        "xdsAddress": xds_endpoint.map(address),
+        "xdsRootCert": root(xds_endpoint.unwrap_or(&ca.endpoint)),
+        "altXdsHostname": xds_endpoint.and_then(|endpoint| endpoint.alt_hostname.clone()),
+        "xdsHeaders": xds_endpoint.map(headers).unwrap_or_default(),
         "xdsOnDemand": false,
+        "proxyMetadata": xds.as_ref().map(|xds| metadata(&xds.node)).unwrap_or_default(),
+        "secretTtl": duration(ca.ttl),
         "fakeCa": false,
+        "fakeSelfInbound": false,
         "tls12Enabled": tls.tls12,
-        "selfTerminationDeadline": duration(*drain_deadline),
-        "numWorkerThreads": threads,
-        "requireOriginalSource": sockets.original_source,
-        "packetMark": sockets.mark,
-        "inpodUds": inpod.socket,
-        "inpodPortReuse": sockets.reuse_port,
-        "ipv6Enabled": ports.ipv6,
     })
+}
+
+fn address(endpoint: &Endpoint) -> String {
+    endpoint.uri.to_string().trim_end_matches('/').to_owned()
+}
+
+/// Their names: what they hold may be a secret.
+fn headers(endpoint: &Endpoint) -> Vec<[&str; 2]> {
+    endpoint.headers.iter().map(|(name, _)| [name.as_str(), "..."]).collect()
+}
+
+/// Text for text: Kiali decodes nothing else.
+fn metadata(node: &Node) -> Map<String, Value> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    node.metadata.iter().map(|(key, value)| (key.clone(), text(value).into())).collect()
 }
 
 fn sockets_view(sockets: &SocketConfig) -> Value {
@@ -89,7 +130,7 @@ fn root(endpoint: &Endpoint) -> Value {
     match &endpoint.trust {
         TrustAnchor::File(path) => json!({"File": path}),
         TrustAnchor::Pem(pem) => json!({"Static": pem}),
-        TrustAnchor::System => json!("Default"),
+        TrustAnchor::System => json!({"Default": []}),
     }
 }
 

@@ -7,6 +7,9 @@ pub const PASSTHROUGH: u16 = 15006;
 /// Where tunnels arrive.
 pub const HBONE: u16 = 15008;
 
+/// All of them.
+pub const OURS: [u16; 3] = [HBONE, PASSTHROUGH, OUTBOUND];
+
 /// Whether a connection to this port on a local address would come back to this proxy.
 #[must_use]
 pub const fn is_ours(port: u16) -> bool {
