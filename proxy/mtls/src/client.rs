@@ -12,6 +12,8 @@ use tokio_rustls::TlsConnector;
 use crate::credentials::Credentials;
 use crate::error::TlsError;
 use crate::provider::TlsLimits;
+use crate::revoke::Standing;
+use crate::trust::Direction;
 use crate::verify;
 
 /// The dialing side of a mesh connection.
@@ -24,6 +26,8 @@ pub struct Connected<S = TcpStream> {
     pub stream: ClientStream<S>,
     /// Who answered: the first SPIFFE identity of its certificate.
     pub peer: Identity,
+    /// Whether it may stay.
+    pub standing: Standing,
 }
 
 /// Shakes hands over `stream` as a client and insists on one of the `expected` identities; with none expected, nobody
@@ -52,6 +56,8 @@ where
         .await
         .map_err(|_elapsed| TlsError::Timeout { limit: limits.handshake })?
         .map_err(TlsError::from_handshake)?;
-    let peer = verify::peer(stream.get_ref().1)?;
-    Ok(Connected { stream, peer })
+    let session = stream.get_ref().1;
+    let peer = verify::peer(session)?;
+    let standing = credentials.watch(session.peer_certificates(), Direction::Outbound);
+    Ok(Connected { stream, peer, standing })
 }

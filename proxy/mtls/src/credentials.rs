@@ -16,9 +16,10 @@ use webpki::EndEntityCert;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::provider::TlsPolicy;
+use crate::revoke::Standing;
 use crate::schedule::Validity;
-use crate::verify::{ALPN_H2, ExpectedServer, MeshClient, Trust, identities};
+use crate::trust::{Bundle, Direction, Roots, TlsContext, Trust};
+use crate::verify::{ALPN_H2, ExpectedServer, MeshClient, identities};
 
 /// What a certificate authority hands out, all DER.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +37,6 @@ pub struct Credentials {
     identity: Identity,
     validity: Validity,
     chain: Vec<Certificate>,
-    roots: Vec<Certificate>,
     trust: Arc<Trust>,
     server: Arc<ServerConfig>,
     client: ClientConfig,
@@ -92,6 +92,7 @@ pub enum MaterialError {
 }
 
 /// One parsed certificate.
+#[derive(Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     /// Decimal.
@@ -105,7 +106,8 @@ impl Credentials {
     /// # Errors
     ///
     /// When a part is missing, unreadable, for somebody else, or does not fit the others.
-    pub fn new(identity: Identity, material: Material, policy: TlsPolicy) -> Result<Self, MaterialError> {
+    pub fn new(identity: Identity, material: Material, context: &TlsContext) -> Result<Self, MaterialError> {
+        let policy = context.policy;
         let chain = material
             .chain
             .into_iter()
@@ -119,9 +121,9 @@ impl Credentials {
         let validity = leaf.validity;
 
         let provider = policy.provider();
-        let (anchors, roots) = trust_anchors(&identity, material.roots)?;
-        let trust =
-            Arc::new(Trust { roots: anchors, algorithms: provider.signature_verification_algorithms });
+        let bundle = bundle(&identity, material.roots)?;
+        let algorithms = provider.signature_verification_algorithms;
+        let trust = Arc::new(Trust::new(bundle, &identity.trust_domain, context, algorithms));
 
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(material.key));
         let presented = chain.iter().map(|certificate| certificate.der.clone()).collect();
@@ -159,7 +161,7 @@ impl Credentials {
         // A clone shares its sessions, and a resumed one would skip the verifier.
         client.resumption = Resumption::disabled();
 
-        Ok(Self { identity, validity, chain, roots, trust, server: Arc::new(server), client })
+        Ok(Self { identity, validity, chain, trust, server: Arc::new(server), client })
     }
 
     /// Whose certificate this is.
@@ -188,8 +190,19 @@ impl Credentials {
         &self.chain
     }
 
-    pub(crate) fn roots(&self) -> &[Certificate] {
-        &self.roots
+    /// What peers are checked against now.
+    pub(crate) fn roots(&self) -> Roots {
+        self.trust.roots()
+    }
+
+    /// Makes the roots that came with this certificate those of its whole trust domain; `request` orders them.
+    pub(crate) fn publish_roots(&self, request: u64) {
+        self.trust.publish(request);
+    }
+
+    /// Watches over a connection to a peer that has just proved itself with `chain`.
+    pub(crate) fn watch(&self, chain: Option<&[CertificateDer<'_>]>, direction: Direction) -> Standing {
+        self.trust.watch(chain, direction)
     }
 
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
@@ -232,10 +245,8 @@ impl Certificate {
     }
 }
 
-type Roots = (Vec<rustls::pki_types::TrustAnchor<'static>>, Vec<Certificate>);
-
 /// The readable ones among `roots`: a bundle with one bad certificate must not cut off a whole identity.
-fn trust_anchors(identity: &Identity, roots: Vec<Vec<u8>>) -> Result<Roots, MaterialError> {
+fn bundle(identity: &Identity, roots: Vec<Vec<u8>>) -> Result<Bundle, MaterialError> {
     let mut anchors = Vec::with_capacity(roots.len());
     let mut certificates = Vec::with_capacity(roots.len());
     for (position, der) in roots.into_iter().enumerate() {
@@ -252,7 +263,7 @@ fn trust_anchors(identity: &Identity, roots: Vec<Vec<u8>>) -> Result<Roots, Mate
         }
         certificates.push(certificate);
     }
-    if anchors.is_empty() { Err(MaterialError::NoRoots) } else { Ok((anchors, certificates)) }
+    if anchors.is_empty() { Err(MaterialError::NoRoots) } else { Ok(Bundle { anchors, certificates }) }
 }
 
 /// Dates before 1970 are as good as 1970: the certificate is long over, or long begun.

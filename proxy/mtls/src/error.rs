@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use proxy_core::model::Identity;
 use proxy_core::{Reason, Str};
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 use thiserror::Error;
+use x509_parser::time::ASN1Time;
 
 use crate::credentials::MaterialError;
 use crate::store::SourceError;
@@ -28,7 +31,38 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
-    /// The peer's chain does not lead to our roots, is not valid now, or is not for this use.
+    /// The peer's certificate, or one above it, has ended.
+    #[error(
+        "TLS handshake: the peer's certificate ended at {}, and our clock says {}; it was not renewed, or a clock is wrong",
+        Date(*.not_after), Date(*.clock)
+    )]
+    Expired {
+        /// End of its validity, since the Unix epoch.
+        not_after: Duration,
+        /// Our wall clock, since the Unix epoch.
+        clock: Duration,
+    },
+    /// The peer's certificate, or one above it, has not begun.
+    #[error(
+        "TLS handshake: the peer's certificate begins at {}, and our clock says {}; one of the clocks is wrong",
+        Date(*.not_before), Date(*.clock)
+    )]
+    NotYetValid {
+        /// Start of its validity, since the Unix epoch.
+        not_before: Duration,
+        /// Our wall clock, since the Unix epoch.
+        clock: Duration,
+    },
+    /// A certificate of the peer's chain is on a revocation list.
+    #[error("TLS handshake: a certificate in the peer's chain has been revoked by a list of CRL_PATH")]
+    Revoked,
+    /// There is a file of revocation lists, none of its versions could be read, and we are told to refuse then.
+    #[error(
+        "TLS handshake: CRL_PATH holds no list that can be read; repair it, or set ADIT_UNREADABLE_CRL to report to let \
+         peers in meanwhile"
+    )]
+    RevocationUnknown,
+    /// The peer's chain does not lead to our roots, or is not for this use.
     #[error("TLS handshake: the peer's certificate is refused")]
     Certificate {
         /// Always `InvalidCertificate`, with what is wrong.
@@ -147,8 +181,12 @@ impl TlsError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::Revoked => Reason::Revoked,
             Self::Timeout { .. }
             | Self::Io { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::RevocationUnknown
             | Self::Certificate { .. }
             | Self::Identity(_)
             | Self::Protocol { .. }
@@ -165,12 +203,29 @@ impl TlsError {
         let rustls::Error::InvalidCertificate(verdict) = &error else {
             return Self::Protocol { source: error };
         };
-        if let rustls::CertificateError::Other(other) = verdict
-            && let Some(mismatch) = other.0.downcast_ref::<IdentityMismatch>()
-        {
-            return Self::Identity(mismatch.clone());
+        Self::from_verdict(verdict).unwrap_or(Self::Certificate { source: error })
+    }
+}
+
+impl TlsError {
+    /// What an operator can act on.
+    fn from_verdict(verdict: &CertificateError) -> Option<Self> {
+        if let CertificateError::Other(other) = verdict {
+            return other.0.downcast_ref::<IdentityMismatch>().cloned().map(Self::Identity);
         }
-        Self::Certificate { source: error }
+        if let CertificateError::ExpiredContext { time, not_after } = verdict {
+            return Some(Self::Expired { not_after: since_epoch(*not_after), clock: since_epoch(*time) });
+        }
+        if let CertificateError::NotValidYetContext { time, not_before } = verdict {
+            return Some(Self::NotYetValid {
+                not_before: since_epoch(*not_before),
+                clock: since_epoch(*time),
+            });
+        }
+        if *verdict == CertificateError::Revoked {
+            return Some(Self::Revoked);
+        }
+        (*verdict == CertificateError::UnknownRevocationStatus).then_some(Self::RevocationUnknown)
     }
 }
 
@@ -199,6 +254,23 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
+}
+
+/// A moment since the Unix epoch, as a person reads it.
+struct Date(Duration);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match i64::try_from(seconds).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok()) {
+            Some(date) => write!(f, "{date}"),
+            None => write!(f, "{seconds} s after 1970"),
+        }
+    }
+}
+
+const fn since_epoch(time: UnixTime) -> Duration {
+    Duration::from_secs(time.as_secs())
 }
 
 /// Identities as a person reads them.

@@ -9,12 +9,14 @@ mod credentials;
 mod dump;
 mod error;
 mod provider;
+mod revoke;
 mod schedule;
 mod server;
 mod store;
 mod table;
 #[cfg(test)]
 mod testing;
+mod trust;
 mod verify;
 
 pub use client::{ClientStream, Connected, connect};
@@ -22,5 +24,7 @@ pub use credentials::{Credentials, Material, MaterialError};
 pub use dump::{CertDump, CertInfo};
 pub use error::{FetchError, IdentityError, IdentityMismatch, TlsError};
 pub use provider::{TlsLimits, TlsPolicy, install_provider};
+pub use revoke::{CrlError, CrlFile, RevocationCounts, Revocations, Standing, follow};
 pub use server::{Accepted, ServerStream, accept};
 pub use store::{CertSource, Limits, SourceError, Store};
+pub use trust::{Direction, TlsContext};

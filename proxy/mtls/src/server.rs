@@ -9,6 +9,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::credentials::Credentials;
 use crate::error::TlsError;
 use crate::provider::TlsLimits;
+use crate::revoke::Standing;
+use crate::trust::Direction;
 use crate::verify;
 
 /// The accepting side of a mesh connection.
@@ -21,6 +23,8 @@ pub struct Accepted {
     pub stream: ServerStream,
     /// Who calls: the first SPIFFE identity of its certificate.
     pub peer: Identity,
+    /// Whether it may stay.
+    pub standing: Standing,
 }
 
 /// Shakes hands over `stream` as a server. Who may do what is for authorization to say, later.
@@ -39,8 +43,10 @@ pub async fn accept(
         .await
         .map_err(|_elapsed| TlsError::Timeout { limit: limits.handshake })?
         .map_err(TlsError::from_handshake)?;
-    let peer = verify::peer(stream.get_ref().1)?;
-    Ok(Accepted { stream, peer })
+    let session = stream.get_ref().1;
+    let peer = verify::peer(session)?;
+    let standing = credentials.watch(session.peer_certificates(), Direction::Inbound);
+    Ok(Accepted { stream, peer, standing })
 }
 
 #[cfg(test)]

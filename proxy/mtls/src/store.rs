@@ -17,9 +17,9 @@ use tracing::warn;
 use crate::credentials::{Credentials, Material};
 use crate::dump::CertDump;
 use crate::error::{FetchError, IdentityError};
-use crate::provider::TlsPolicy;
 use crate::schedule::{Jitter, Now};
 use crate::table::{Asked, State, Table, describe};
+use crate::trust::TlsContext;
 
 /// Where certificates come from: one attempt per call, retries are the store's. A future that is dropped half-way must
 /// leave nothing behind.
@@ -75,7 +75,7 @@ struct Clock {
 struct Worker {
     shared: Arc<Shared>,
     source: Arc<dyn CertSource>,
-    policy: TlsPolicy,
+    context: TlsContext,
     limits: Limits,
     flights: JoinSet<Result<Credentials, FetchError>>,
     started: HashMap<Id, (Identity, u64)>,
@@ -88,15 +88,15 @@ impl Store {
     ///
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn new(source: Arc<dyn CertSource>, policy: TlsPolicy, limits: Limits) -> Arc<Self> {
+    pub fn new(source: Arc<dyn CertSource>, context: impl Into<TlsContext>, limits: Limits) -> Arc<Self> {
         // A clock before 1970 is as wrong as can be; every certificate is then not valid yet.
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::with_clock(source, policy, limits, Box::new(wall))
+        Self::with_clock(source, context.into(), limits, Box::new(wall))
     }
 
     pub(crate) fn with_clock(
         source: Arc<dyn CertSource>,
-        policy: TlsPolicy,
+        context: TlsContext,
         limits: Limits,
         wall: Wall,
     ) -> Arc<Self> {
@@ -108,7 +108,7 @@ impl Store {
         let worker = Worker {
             shared: Arc::clone(&shared),
             source,
-            policy,
+            context,
             limits,
             flights: JoinSet::new(),
             started: HashMap::new(),
@@ -202,7 +202,8 @@ impl Worker {
         let mut table = self.shared.table.lock();
         let slots = in_flight.saturating_sub(self.flights.len());
         for identity in table.due(now, slots) {
-            let fetch = fetch(Arc::clone(&self.source), identity.clone(), self.policy, self.limits.fetch);
+            let fetch =
+                fetch(Arc::clone(&self.source), identity.clone(), self.context.clone(), self.limits.fetch);
             let task = self.flights.spawn(fetch);
             let id = task.id();
             let number = table.begin(&identity, task);
@@ -224,6 +225,10 @@ impl Worker {
             }
         };
         if let Some((identity, number)) = self.started.remove(&id) {
+            if let Ok(credentials) = &result {
+                // Also for the identities that renew later, and if this one was forgotten meanwhile.
+                credentials.publish_roots(number);
+            }
             let now = self.shared.clock.now();
             self.shared.table.lock().finish(&identity, number, result, now, Jitter::draw());
         }
@@ -252,14 +257,14 @@ impl fmt::Debug for Clock {
 async fn fetch(
     source: Arc<dyn CertSource>,
     identity: Identity,
-    policy: TlsPolicy,
+    context: TlsContext,
     limit: Duration,
 ) -> Result<Credentials, FetchError> {
     let material = tokio::time::timeout(limit, source.fetch(identity.clone()))
         .await
         .map_err(|_elapsed| FetchError::Timeout { limit })?
         .map_err(|source| FetchError::Source { source })?;
-    Ok(Credentials::new(identity, material, policy)?)
+    Ok(Credentials::new(identity, material, &context)?)
 }
 
 /// How often the wall clock is looked at: it jumps when a machine wakes or is corrected, and timers do not notice.

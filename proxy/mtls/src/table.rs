@@ -253,7 +253,7 @@ pub(crate) fn describe(identity: Identity, state: &State) -> CertDump {
         State::Available(credentials) => (
             "Available".to_owned(),
             credentials.chain().iter().map(CertInfo::from).collect(),
-            credentials.roots().iter().map(CertInfo::from).collect(),
+            credentials.roots().certificates().into_iter().map(CertInfo::from).collect(),
         ),
         State::Unavailable(error) => {
             (format!("Unavailable: {}", Chain(error.as_ref())), Vec::new(), Vec::new())

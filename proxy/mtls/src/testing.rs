@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proxy_core::model::Identity;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams,
+    CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::verify::Trust;
-use crate::{Credentials, Material, TlsPolicy};
+use crate::trust::{Bundle, Trust};
+use crate::{Credentials, Material, TlsContext, TlsPolicy};
 
 pub(crate) struct Ca {
     root: CertifiedIssuer<'static, KeyPair>,
@@ -26,7 +27,7 @@ pub(crate) struct Wanted {
     not_after: u64,
     usage: Vec<ExtendedKeyUsagePurpose>,
     serial: u64,
-    through: Option<CertifiedIssuer<'static, KeyPair>>,
+    through: Option<Arc<CertifiedIssuer<'static, KeyPair>>>,
 }
 
 impl Ca {
@@ -51,7 +52,7 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let params = wanted.params();
         let (leaf, intermediate) = match wanted.through {
-            Some(issuer) => (params.signed_by(&key, &issuer).unwrap(), Some(issuer.der().to_vec())),
+            Some(issuer) => (params.signed_by(&key, &*issuer).unwrap(), Some(issuer.der().to_vec())),
             None => (params.signed_by(&key, &self.root).unwrap(), None),
         };
         let chain = [leaf.der().to_vec()].into_iter().chain(intermediate).collect();
@@ -59,13 +60,63 @@ impl Ca {
     }
 
     pub(crate) fn intermediate(&self) -> CertifiedIssuer<'static, KeyPair> {
+        self.intermediate_numbered(1)
+    }
+
+    pub(crate) fn intermediate_numbered(&self, serial: u64) -> CertifiedIssuer<'static, KeyPair> {
         let key = KeyPair::generate().unwrap();
-        CertifiedIssuer::signed_by(authority("intermediate"), key, &self.root).unwrap()
+        let mut params = authority("intermediate");
+        params.serial_number = Some(SerialNumber::from(serial));
+        CertifiedIssuer::signed_by(params, key, &self.root).unwrap()
     }
 
     pub(crate) fn credentials(&self, identity: &Identity) -> Arc<Credentials> {
         credentials(identity, self.material(identity))
     }
+
+    /// The certificate of `identity` with a serial number, among others of `context`.
+    pub(crate) fn numbered(
+        &self,
+        identity: &Identity,
+        serial: u64,
+        context: &TlsContext,
+    ) -> Arc<Credentials> {
+        let material = self.sign(wanted().uri(identity).serial(serial));
+        Arc::new(Credentials::new(identity.clone(), material, context).unwrap())
+    }
+
+    /// A list of the root's that names these serial numbers.
+    pub(crate) fn list(&self, serials: &[u64]) -> CertificateRevocationList {
+        self.list_until(serials, now().as_secs() + 3600)
+    }
+
+    /// As [`Self::list`], to be replaced at a time in seconds since the epoch.
+    pub(crate) fn list_until(&self, serials: &[u64], next_update: u64) -> CertificateRevocationList {
+        list(&self.root, serials, next_update)
+    }
+}
+
+/// A list of `issuer`, to be replaced at a time in seconds since the epoch.
+pub(crate) fn list(
+    issuer: &Issuer<'_, KeyPair>,
+    serials: &[u64],
+    next_update: u64,
+) -> CertificateRevocationList {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date(1_000),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date(1_000),
+        next_update: date(next_update),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).unwrap()
 }
 
 impl Wanted {
@@ -95,8 +146,8 @@ impl Wanted {
         self
     }
 
-    pub(crate) fn through(mut self, issuer: CertifiedIssuer<'static, KeyPair>) -> Self {
-        self.through = Some(issuer);
+    pub(crate) fn through(mut self, issuer: impl Into<Arc<CertifiedIssuer<'static, KeyPair>>>) -> Self {
+        self.through = Some(issuer.into());
         self
     }
 
@@ -126,7 +177,7 @@ pub(crate) fn wanted() -> Wanted {
 }
 
 pub(crate) fn credentials(identity: &Identity, material: Material) -> Arc<Credentials> {
-    Arc::new(Credentials::new(identity.clone(), material, TlsPolicy::default()).unwrap())
+    Arc::new(Credentials::new(identity.clone(), material, &TlsPolicy::default().into()).unwrap())
 }
 
 /// What a verifier trusts that knows these authorities.
@@ -134,7 +185,9 @@ pub(crate) fn trust(authorities: &[&Ca]) -> Arc<Trust> {
     let algorithms = TlsPolicy::default().provider().signature_verification_algorithms;
     let roots: Vec<_> = authorities.iter().map(|ca| CertificateDer::from(ca.root())).collect();
     let anchors = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap().to_owned());
-    Arc::new(Trust { roots: anchors.collect(), algorithms })
+    let bundle = Bundle { anchors: anchors.collect(), certificates: Vec::new() };
+    let context = TlsPolicy::default().into();
+    Arc::new(Trust::new(bundle, &"cluster.local".into(), &context, algorithms))
 }
 
 pub(crate) fn identity(service_account: &str) -> Identity {
@@ -158,7 +211,7 @@ fn authority(name: &str) -> CertificateParams {
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 

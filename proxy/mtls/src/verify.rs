@@ -5,22 +5,16 @@ use std::sync::Arc;
 use proxy_core::Str;
 use proxy_core::model::Identity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::EndEntityCert;
 
 use crate::error::{IdentityMismatch, TlsError};
-
-/// The roots that came with our certificate, and the signatures we understand.
-#[derive(Debug)]
-pub(crate) struct Trust {
-    pub(crate) roots: Vec<TrustAnchor<'static>>,
-    pub(crate) algorithms: WebPkiSupportedAlgorithms,
-}
+use crate::trust::{Direction, Presented, Trust};
 
 /// Judges servers: one of the expected identities, exactly.
 #[derive(Debug)]
@@ -54,22 +48,6 @@ pub(crate) fn identities<'a>(leaf: &'a EndEntityCert<'_>) -> impl Iterator<Item 
     leaf.valid_uri_names().filter_map(|uri| uri.parse().ok())
 }
 
-impl Trust {
-    /// Parses and judges a chain. Revocation is not consulted here.
-    fn check<'a>(
-        &self,
-        leaf: &'a CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        usage: KeyUsage,
-        now: UnixTime,
-    ) -> Result<EndEntityCert<'a>, rustls::Error> {
-        let leaf = EndEntityCert::try_from(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        leaf.verify_for_usage(self.algorithms.all, &self.roots, intermediates, now, usage, None, None)
-            .map_err(refusal)?;
-        Ok(leaf)
-    }
-}
-
 impl ServerCertVerifier for ExpectedServer {
     fn verify_server_cert(
         &self,
@@ -79,7 +57,8 @@ impl ServerCertVerifier for ExpectedServer {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let leaf = self.trust.check(end_entity, intermediates, KeyUsage::server_auth(), now)?;
+        let leaf =
+            self.trust.check(Presented { leaf: end_entity, intermediates }, Direction::Outbound, now)?;
         if identities(&leaf).any(|identity| self.expected.contains(&identity)) {
             return Ok(ServerCertVerified::assertion());
         }
@@ -95,7 +74,7 @@ impl ServerCertVerifier for ExpectedServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.trust.algorithms)
+        verify_tls12_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -104,11 +83,11 @@ impl ServerCertVerifier for ExpectedServer {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.trust.algorithms)
+        verify_tls13_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.algorithms().supported_schemes()
     }
 }
 
@@ -124,7 +103,8 @@ impl ClientCertVerifier for MeshClient {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let leaf = self.trust.check(end_entity, intermediates, KeyUsage::client_auth(), now)?;
+        let leaf =
+            self.trust.check(Presented { leaf: end_entity, intermediates }, Direction::Inbound, now)?;
         if identities(&leaf).any(|identity| identity.trust_domain == self.trust_domain) {
             return Ok(ClientCertVerified::assertion());
         }
@@ -140,7 +120,7 @@ impl ClientCertVerifier for MeshClient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.trust.algorithms)
+        verify_tls12_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn verify_tls13_signature(
@@ -149,35 +129,12 @@ impl ClientCertVerifier for MeshClient {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.trust.algorithms)
+        verify_tls13_signature(message, cert, dss, self.trust.algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust.algorithms.supported_schemes()
+        self.trust.algorithms().supported_schemes()
     }
-}
-
-/// The verdict on a chain in rustls's words, which also choose the alert that the peer reads.
-fn refusal(error: webpki::Error) -> rustls::Error {
-    if let webpki::Error::CertExpired { time, not_after } = error {
-        return CertificateError::ExpiredContext { time, not_after }.into();
-    }
-    if let webpki::Error::CertNotValidYet { time, not_before } = error {
-        return CertificateError::NotValidYetContext { time, not_before }.into();
-    }
-    if error == webpki::Error::UnknownIssuer {
-        return CertificateError::UnknownIssuer.into();
-    }
-    if error == webpki::Error::InvalidSignatureForPublicKey {
-        return CertificateError::BadSignature.into();
-    }
-    if error == webpki::Error::BadDer {
-        return CertificateError::BadEncoding.into();
-    }
-    if matches!(error, webpki::Error::RequiredEkuNotFoundContext(_)) {
-        return CertificateError::InvalidPurpose.into();
-    }
-    CertificateError::Other(OtherError(Arc::new(error))).into()
 }
 
 fn mismatch(mismatch: IdentityMismatch) -> rustls::Error {

@@ -7,18 +7,19 @@ use std::time::Duration;
 use proxy_core::Reason;
 use proxy_core::model::Identity;
 use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::{Acceptor, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, HandshakeKind, ProtocolVersion, ServerConfig,
-    SignatureScheme,
+    AlertDescription, CertificateError, CipherSuite, ClientConfig, Error, HandshakeKind, NamedGroup,
+    ProtocolVersion, ServerConfig, SignatureScheme,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector};
 
 use super::accept;
-use crate::testing::{Ca, credentials, identity, tcp, trust, wanted};
+use crate::testing::{Ca, credentials, identity, now, tcp, trust, wanted};
 use crate::{Accepted, Connected, Credentials, IdentityMismatch, TlsError, TlsLimits, TlsPolicy, connect};
 
 #[tokio::test]
@@ -95,9 +96,9 @@ async fn an_expired_certificate_is_refused_on_either_side() {
         |name| credentials(&identity(name), ca.sign(wanted().uri(identity(name)).valid(1_000, 2_000)));
 
     let (_, connected) = shake(&expired("api"), &ca.credentials(&identity("web")), &[identity("api")]).await;
-    assert_expired(&connected.unwrap_err());
+    assert_ended_at_2000(&connected.unwrap_err());
     let (accepted, _) = shake(&ca.credentials(&identity("api")), &expired("web"), &[identity("api")]).await;
-    assert_expired(&accepted.unwrap_err());
+    assert_ended_at_2000(&accepted.unwrap_err());
 }
 
 #[tokio::test]
@@ -284,7 +285,7 @@ async fn policies_that_share_a_version_and_a_key_exchange_meet() {
     let with = |name, tls12, pqc| {
         let identity = identity(name);
         let policy = TlsPolicy { tls12, pqc };
-        Arc::new(Credentials::new(identity.clone(), ca.material(&identity), policy).unwrap())
+        Arc::new(Credentials::new(identity.clone(), ca.material(&identity), &policy.into()).unwrap())
     };
     for (server, client) in
         [((false, true), (false, false)), ((false, false), (false, true)), ((true, false), (true, false))]
@@ -298,6 +299,67 @@ async fn policies_that_share_a_version_and_a_key_exchange_meet() {
             "{server:?} {client:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn with_pqc_demanded_a_peer_of_classical_key_exchange_is_refused() {
+    let ca = Ca::new();
+    let classical = |name| {
+        let mut provider = CryptoProvider::clone(&TlsPolicy::default().provider());
+        provider.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
+        let template = ca.credentials(&identity(name)).client_config(&[identity("api")]);
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(crate::verify::ExpectedServer {
+                trust: trust(&[&ca]),
+                expected: Arc::from([identity("api")]),
+            }))
+            .with_client_cert_resolver(template.client_auth_cert_resolver);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
+    };
+    let pqc = |name| {
+        let policy = TlsPolicy { tls12: false, pqc: true };
+        Arc::new(Credentials::new(identity(name), ca.material(&identity(name)), &policy.into()).unwrap())
+    };
+    let error = accept_with(&pqc("api"), classical("web")).await.unwrap_err();
+    assert!(matches!(error, TlsError::Protocol { source: Error::PeerIncompatible(_) }), "{error:?}");
+    // The same client is welcome where nobody insists.
+    assert_eq!(accept_from(&ca, classical("web")).await.unwrap().peer, identity("web"));
+
+    let mut server = ServerConfig::builder_with_provider({
+        let mut provider = CryptoProvider::clone(&TlsPolicy::default().provider());
+        provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519);
+        Arc::new(provider)
+    })
+    .with_protocol_versions(&[&rustls::version::TLS13])
+    .unwrap()
+    .with_no_client_auth()
+    .with_cert_resolver(Arc::clone(&ca.credentials(&identity("api")).server_config().cert_resolver));
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let (accepting, dialing) = tcp().await;
+    let (expected, limits) = ([identity("api")], TlsLimits::default());
+    let web = pqc("web");
+    let (_, connected) = tokio::join!(
+        TlsAcceptor::from(Arc::new(server)).accept(accepting),
+        connect(dialing, &web, &expected, &limits)
+    );
+    let error = connected.unwrap_err();
+    assert!(matches!(error, TlsError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_strongest_suite_is_chosen_and_no_name_is_sent() {
+    let ca = Ca::new();
+    let (accepted, connected) =
+        shake(&ca.credentials(&identity("api")), &ca.credentials(&identity("web")), &[identity("api")]).await;
+    let (accepted, connected) = (accepted.unwrap(), connected.unwrap());
+    let (server, client) = (accepted.stream.get_ref().1, connected.stream.get_ref().1);
+    let suite = client.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, CipherSuite::TLS13_AES_256_GCM_SHA384);
+    assert_eq!((server.server_name(), server.alpn_protocol()), (None, Some(&b"h2"[..])));
 }
 
 #[tokio::test]
@@ -322,7 +384,7 @@ async fn tls12_is_spoken_only_where_the_policy_allows_it() {
     assert!(matches!(error, TlsError::Protocol { source: Error::PeerIncompatible(_) }), "{error:?}");
 
     let policy = TlsPolicy { tls12: true, pqc: false };
-    let api = Credentials::new(identity("api"), ca.material(&identity("api")), policy).unwrap();
+    let api = Credentials::new(identity("api"), ca.material(&identity("api")), &policy.into()).unwrap();
     let accepted = accept_with(&Arc::new(api), web()).await.unwrap();
     assert_eq!(accepted.stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_2));
     assert_eq!(accepted.peer, identity("web"));
@@ -353,16 +415,12 @@ async fn accept_with(server: &Arc<Credentials>, client: ClientConfig) -> Result<
 }
 
 #[track_caller]
-fn assert_expired(error: &TlsError) {
-    assert!(
-        matches!(
-            error,
-            TlsError::Certificate {
-                source: Error::InvalidCertificate(CertificateError::ExpiredContext { .. })
-            }
-        ),
-        "{error:?}"
-    );
+fn assert_ended_at_2000(error: &TlsError) {
+    let TlsError::Expired { not_after, clock } = error else { panic!("{error:?}") };
+    assert_eq!(not_after.as_secs(), 2_000);
+    assert!(now().abs_diff(*clock) < Duration::from_secs(60), "{clock:?}");
+    let said = error.to_string();
+    assert!(said.contains("ended at Jan  1 00:33:20 1970"), "both dates are told: {said}");
 }
 
 #[derive(Debug)]

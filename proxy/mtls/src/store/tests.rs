@@ -450,7 +450,7 @@ impl Rig {
             move || epoch + began.elapsed() + Duration::from_secs(skew.load(Ordering::Relaxed))
         };
         let source = Arc::new(Scripted { calls });
-        let store = Store::with_clock(source, TlsPolicy::default(), limits, Box::new(wall));
+        let store = Store::with_clock(source, TlsPolicy::default().into(), limits, Box::new(wall));
         Self { ca: Ca::new(), store, calls: called, skew, began, epoch }
     }
 

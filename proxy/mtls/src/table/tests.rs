@@ -46,7 +46,7 @@ async fn an_identity_in_flight_is_not_due_again() {
 
 fn certificate(ca: &Ca, identity: &Identity, serial: u64) -> Credentials {
     let material = ca.sign(wanted().uri(identity).serial(serial));
-    Credentials::new(identity.clone(), material, TlsPolicy::default()).unwrap()
+    Credentials::new(identity.clone(), material, &TlsPolicy::default().into()).unwrap()
 }
 
 fn task() -> AbortHandle {

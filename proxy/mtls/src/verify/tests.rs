@@ -148,13 +148,17 @@ fn an_expired_certificate_is_refused_with_both_clocks() {
 }
 
 #[test]
-fn a_certificate_that_has_not_begun_is_refused() {
+fn a_certificate_that_begins_in_a_moment_is_accepted_and_a_later_one_is_refused_with_both_clocks() {
     let ca = Ca::new();
-    let error = client(&[&ca], &ca, wanted().uri(identity("web")).valid(NOW + 1, NOW + 60)).unwrap_err();
-    assert!(
-        matches!(error, Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })),
-        "{error:?}"
-    );
+    for begins in [NOW + 1, NOW + 60] {
+        let web = wanted().uri(identity("web")).valid(begins, NOW + 600);
+        assert_eq!(client(&[&ca], &ca, web), Ok(()), "{begins}");
+    }
+    let error = client(&[&ca], &ca, wanted().uri(identity("web")).valid(NOW + 61, NOW + 600)).unwrap_err();
+    let Error::InvalidCertificate(CertificateError::NotValidYetContext { time, not_before }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((time.as_secs(), not_before.as_secs()), (NOW, NOW + 61));
 }
 
 #[test]
