@@ -34,6 +34,8 @@ pub struct ConnectHead {
     pub forwarded: String,
     /// The trace that this connection belongs to (W3C Trace Context).
     pub traceparent: String,
+    /// The source's network, for a peer of another one. Its name may be empty, and is sent then too.
+    pub network: Option<String>,
 }
 
 impl ConnectHead {
@@ -45,11 +47,15 @@ impl ConnectHead {
         *request.uri_mut() = Uri::from(authority);
         *request.version_mut() = Version::HTTP_2;
         let headers = request.headers_mut();
-        for (field, value) in
-            [(BAGGAGE, &self.baggage), (FORWARDED, &self.forwarded), (TRACEPARENT, &self.traceparent)]
-        {
-            if !value.is_empty() {
-                let value = HeaderValue::try_from(value.as_str()).map_err(|_| TunnelError::Head { field })?;
+        let some = |text: &'_ String| (!text.is_empty()).then(|| text.clone());
+        for (field, value) in [
+            (BAGGAGE, some(&self.baggage)),
+            (FORWARDED, some(&self.forwarded)),
+            (TRACEPARENT, some(&self.traceparent)),
+            (NETWORK, self.network.clone()),
+        ] {
+            if let Some(value) = value {
+                let value = HeaderValue::try_from(value).map_err(|_| TunnelError::Head { field })?;
                 headers.insert(HeaderName::from_static(field), value);
             }
         }
@@ -63,14 +69,46 @@ pub struct Tunnel {
     send: SendStream<Piece>,
     recv: RecvStream,
     baggage: Option<String>,
-    lease: Lease,
+    hold: Hold,
+}
+
+/// What keeps the connection of a stream, and says who is at its other end.
+#[derive(Debug)]
+pub(crate) enum Hold {
+    /// A place on a shared connection.
+    Lease(Lease),
+    /// The only use of a connection.
+    Whole(Whole),
+}
+
+/// A connection with one stream, which ends when both are dropped.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) requests: SendRequest<Piece>,
+    pub(crate) peer: Identity,
+}
+
+impl Hold {
+    const fn requests(&mut self) -> &mut SendRequest<Piece> {
+        match self {
+            Self::Lease(lease) => lease.requests(),
+            Self::Whole(whole) => &mut whole.requests,
+        }
+    }
+
+    fn peer(&self) -> &Identity {
+        match self {
+            Self::Lease(lease) => lease.peer(),
+            Self::Whole(whole) => &whole.peer,
+        }
+    }
 }
 
 impl Tunnel {
     /// Who the next hop proved to be.
     #[must_use]
     pub fn peer(&self) -> &Identity {
-        self.lease.peer()
+        self.hold.peer()
     }
 
     /// What the next hop says about the destination workload.
@@ -92,19 +130,22 @@ impl Tunnel {
         cut: impl Future<Output = C>,
         limits: &RelayLimits,
     ) -> impl Future<Output = Result<Ended<C>, RelayError>> {
-        let Self { send, recv, baggage: _, lease } = self;
-        let stream = relay::Stream { send, recv, _lease: Some(lease) };
-        relay::relay_tunnel(stream, app, (Side::Downstream, meter), cut, limits)
+        relay::relay_tunnel(self.into_stream(), app, (Side::Downstream, meter), cut, limits)
+    }
+
+    pub(crate) fn into_stream(self) -> relay::Stream {
+        let Self { send, recv, baggage: _, hold } = self;
+        relay::Stream { send, recv, _hold: Some(hold) }
     }
 }
 
-/// Makes the request on a leased connection and waits for its answer.
+/// Makes the request on a connection and waits for its answer.
 pub(crate) async fn connect(
-    mut lease: Lease,
+    mut hold: Hold,
     request: Request<()>,
     settings: &Settings,
 ) -> Result<Tunnel, TunnelError> {
-    let (response, send) = lease.requests().send_request(request, false).map_err(TunnelError::unsent)?;
+    let (response, send) = hold.requests().send_request(request, false).map_err(TunnelError::unsent)?;
     let limit = settings.limits.response;
     let response = timeout(limit, response)
         .await
@@ -116,7 +157,7 @@ pub(crate) async fn connect(
         return Err(TunnelError::Refused { status: head.status });
     }
     let baggage = head.headers.get(BAGGAGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Ok(Tunnel { send, recv, baggage, lease })
+    Ok(Tunnel { send, recv, baggage, hold })
 }
 
 /// Ends a refused stream without a reset where that is possible: peers count streams that clients reset.
@@ -202,3 +243,4 @@ where
 pub(crate) const BAGGAGE: &str = "baggage";
 const FORWARDED: &str = "forwarded";
 const TRACEPARENT: &str = "traceparent";
+const NETWORK: &str = "x-forwarded-network";

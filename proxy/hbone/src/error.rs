@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use proxy_core::Reason;
+use proxy_mtls::TlsError;
 
 /// Why the next hop could not be dialed, in the words of whoever dials.
 pub trait DialError: std::error::Error + Send + Sync + 'static {
@@ -21,6 +22,16 @@ pub enum TunnelError {
     /// TCP, TLS or our own credentials failed.
     #[error(transparent)]
     Dial(Arc<dyn DialError>),
+    /// TLS with the peer behind the next hop failed.
+    #[error("tls handshake error")]
+    Tls(#[source] Arc<TlsError>),
+    /// The next hop let us through, and there is no tunnel with the peer behind it.
+    #[error("behind the gateway")]
+    Inside {
+        /// How that tunnel failed.
+        #[source]
+        source: Arc<Self>,
+    },
     /// The task that dialed ended without an answer.
     #[error("the dial was abandoned; see the log for a panic")]
     Abandoned,
@@ -101,6 +112,8 @@ impl TunnelError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Dial(error) => error.reason(),
+            Self::Tls(error) => error.reason(),
+            Self::Inside { source } => source.reason(),
             Self::Handshake { source } if is_tls(source) => Reason::TlsFailed,
             Self::Refused { .. } => Reason::PeerRefused,
             Self::Head { .. } => Reason::BadRequest,
@@ -119,6 +132,10 @@ impl TunnelError {
 
     pub(crate) fn handshake(source: h2::Error) -> Self {
         Self::Handshake { source: Arc::new(source) }
+    }
+
+    pub(crate) fn inside(self) -> Self {
+        Self::Inside { source: Arc::new(self) }
     }
 
     pub(crate) fn failed(source: h2::Error) -> Self {
@@ -149,6 +166,8 @@ impl TunnelError {
         match self {
             Self::Lost { source, unprocessed } => *unprocessed || (reused && source.is_io()),
             Self::Dial(_)
+            | Self::Tls(_)
+            | Self::Inside { .. }
             | Self::Abandoned
             | Self::Closed
             | Self::Handshake { .. }

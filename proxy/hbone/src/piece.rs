@@ -26,9 +26,14 @@ impl InFlight {
 }
 
 impl Piece {
+    /// Bytes whose arrival nobody asks about.
+    pub(crate) const fn unwatched(bytes: Bytes) -> Self {
+        Self { bytes, _in_flight: None }
+    }
+
     /// Nothing, to carry END_STREAM.
     pub(crate) const fn empty() -> Self {
-        Self { bytes: Bytes::new(), _in_flight: None }
+        Self::unwatched(Bytes::new())
     }
 }
 

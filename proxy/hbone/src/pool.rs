@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::client::{self, ConnectHead, Tunnel};
+use crate::client::{self, ConnectHead, Hold, Tunnel};
 use crate::error::{DialError, TunnelError};
 use crate::piece::Piece;
 use crate::settings::Settings;
@@ -91,7 +91,7 @@ impl Pool {
         loop {
             let lease = self.lease(key, &dial, fresh).await?;
             let reused = lease.reused;
-            match client::connect(lease, request.clone(), &self.inner.settings).await {
+            match client::connect(Hold::Lease(lease), request.clone(), &self.inner.settings).await {
                 Err(error) if !fresh && error.may_retry(reused) => {
                     tracing::debug!("CONNECT is made again on a fresh connection: {error}");
                     fresh = true;

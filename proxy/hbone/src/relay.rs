@@ -20,9 +20,9 @@ use h2::{RecvStream, SendStream};
 use proxy_core::Reason;
 use tokio::net::TcpStream;
 
+use crate::client::Hold;
 use crate::meter::{Meter, Toward};
 use crate::piece::Piece;
-use crate::pool::Lease;
 use crate::settings::RelayLimits;
 use patience::{Patience, Waiting};
 
@@ -111,8 +111,8 @@ pub fn relay_tcp<C>(
 pub(crate) struct Stream {
     pub(crate) send: SendStream<Piece>,
     pub(crate) recv: RecvStream,
-    /// The stream's place in a pool, given back when the stream is over.
-    pub(crate) _lease: Option<Lease>,
+    /// What the stream's connection is kept by until the stream is over.
+    pub(crate) _hold: Option<Hold>,
 }
 
 /// Carries bytes between an application, which is `side`, and a tunnel stream, which is the other.

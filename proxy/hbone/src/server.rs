@@ -245,7 +245,7 @@ impl Incoming {
         let send: SendStream<Piece> =
             self.answer.respond.send_response(response, false).map_err(TunnelError::withdrawn)?;
         self.answer.given = true;
-        Ok(ServerTunnel { stream: relay::Stream { send, recv: self.recv, _lease: None } })
+        Ok(ServerTunnel { stream: relay::Stream { send, recv: self.recv, _hold: None } })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod endings;
+mod nested;
 mod pooling;
 mod raw;
 mod serving;
@@ -43,7 +44,7 @@ struct Mesh {
     pool: Arc<Pool>,
     settings: Settings,
     limits: RelayLimits,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     dials: Arc<AtomicUsize>,
     /// How the server's relays ended.
     served: mpsc::UnboundedReceiver<Relayed>,
@@ -80,7 +81,7 @@ impl Mesh {
             pool: Arc::new(Pool::new(settings.clone())),
             settings,
             limits,
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            listener: Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap()),
             dials: Arc::default(),
             served,
             server_meters,
@@ -174,6 +175,7 @@ fn head() -> ConnectHead {
         baggage: "service.name=near".to_owned(),
         forwarded: "for=\"10.0.0.1:4711\"".to_owned(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".to_owned(),
+        network: None,
     }
 }
 
