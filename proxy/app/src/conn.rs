@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     /// Where the bytes go next: for a tunnel, the peer's tunnel port.
     pub(crate) destination_addr: Option<SocketAddr>,
     pub(crate) hbone_target: Option<Authority>,
+    /// Whether the tunnel is one inside a tunnel to a network gateway.
+    pub(crate) nested: bool,
     pub(crate) destination: Party,
     pub(crate) destination_identity: Option<Identity>,
     pub(crate) service: Option<Arc<Service>>,
@@ -86,6 +88,7 @@ impl Conn {
                 source_identity: None,
                 destination_addr: None,
                 hbone_target: None,
+                nested: false,
                 destination: Party::Unknown,
                 destination_identity: None,
                 service: None,
@@ -118,7 +121,11 @@ impl Conn {
             source: self.facts.source_addr,
             original: self.facts.original.clone(),
             actual: self.facts.landing.or(self.facts.destination_addr),
-            protocol: if self.is_tunneled() { "HBONE" } else { "TCP" },
+            protocol: match (&self.facts.hbone_target, self.facts.nested) {
+                (None, _) => "TCP",
+                (Some(_), false) => "HBONE",
+                (Some(_), true) => "DOUBLEHBONE",
+            },
         }));
         if tracing::enabled!(target: "access", tracing::Level::DEBUG) {
             self.log_opened();
@@ -167,9 +174,9 @@ impl Conn {
 
     fn series(&self, response_flags: &'static str) -> Arc<Series> {
         let (traffic, labels) = (&self.metrics().traffic, self.labels(response_flags));
-        match &self.facts.source {
-            Party::Told(_) => traffic.series_by_hearsay(&labels),
-            Party::Unknown | Party::Workload(_) => traffic.series(&labels),
+        match (&self.facts.source, &self.facts.destination) {
+            (Party::Told(_), _) | (_, Party::Told(_)) => traffic.series_by_hearsay(&labels),
+            _ => traffic.series(&labels),
         }
     }
 

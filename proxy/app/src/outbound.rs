@@ -1,15 +1,14 @@
 //! One captured connection of the application: where it was going, how it gets there, and its bytes until it ends.
 
+mod open;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy_core::decide::{self, Flow, Route, RouteKind, guard};
-use proxy_core::model::{Identity, Workload};
-use proxy_core::wire::hbone::Authority;
-use proxy_core::wire::{baggage, forwarded, traceparent::Traceparent};
-use proxy_core::{Reason, Str};
-use proxy_hbone::{ConnectHead, PoolKey, Tunnel, relay_tcp};
-use proxy_mtls::{ClientStream, IdentityError, TlsError};
+use proxy_core::model::Workload;
+use proxy_core::wire::baggage;
+use proxy_hbone::{Tunnel, relay_tcp};
 use tokio::net::TcpStream;
 
 use crate::captured::Captured;
@@ -17,9 +16,10 @@ use crate::conn::{Conn, Party};
 use crate::error::ConnError;
 use crate::live::draw;
 use crate::metrics::traffic::Reporter;
-use crate::net::dial::{DialError, dial};
+use crate::net::dial::dial;
 use crate::net::orig_dst::original_destination;
 use crate::pod::Pod;
+use open::Opening;
 
 /// Serves one captured connection and records how it ended, once.
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
@@ -48,8 +48,11 @@ async fn drive(
     let route = pod.node.live.decide(|world| decide::route(world, &source, flow, pick));
     let route = route.await.ok_or(ConnError::Lookups)??;
     routed(conn, &source, &route);
-    conn.opened();
+    if !matches!(route.kind, RouteKind::DoubleTunnel { .. }) {
+        conn.opened();
+    }
     let (meter, limits) = (conn.meter(), pod.node.relay);
+    let opening = Opening { pod, source: &source, flow, route: &route };
     let cut = async {
         pod.cut.cancelled().await;
         ConnError::Drained
@@ -61,11 +64,29 @@ async fn drive(
             relay_tcp(client.release()?, upstream, &meter, cut, &limits).await
         }
         RouteKind::Tunnel { authority, expected } => {
-            let tunnel = open(pod, &source, flow, &route, authority, expected).await?;
+            let tunnel = opening.single(authority, expected).await?;
             tunnel.relay(client.release()?, &meter, cut, &limits).await
+        }
+        RouteKind::DoubleTunnel { authority, gateway, expected } => {
+            // The labels of such a connection are only known when it is open, so that it counts as opened only then.
+            let opened = Box::pin(opening.double(authority, gateway, expected)).await;
+            if let Ok(tunnel) = &opened {
+                told(conn, tunnel);
+            }
+            conn.opened();
+            opened?.relay(client.release()?, &conn.meter(), cut, &limits).await
         }
     };
     crate::captured::settle(ended)
+}
+
+/// What the peer behind a gateway says about itself, whom the control plane describes as no more than a place in another
+/// network. From a silent one, the record is about the gateway.
+fn told(conn: &mut Conn, tunnel: &Tunnel) {
+    if let Some(header) = tunnel.baggage() {
+        conn.facts.destination = Party::Told(Box::new(baggage::parse(header.as_bytes())));
+        conn.facts.destination_identity = Some(tunnel.peer().clone());
+    }
 }
 
 /// What the record may say once the route is known.
@@ -76,77 +97,10 @@ fn routed(conn: &mut Conn, source: &Workload, route: &Route) {
     if let Some(destination) = &route.destination {
         facts.destination = Party::Workload(Arc::clone(destination));
     }
+    facts.nested = matches!(route.kind, RouteKind::DoubleTunnel { .. });
     if let Some(target) = route.hbone_target() {
         facts.hbone_target = Some(target.clone());
         facts.source_identity = Some(source.identity());
         facts.destination_identity = route.destination.as_ref().map(|workload| workload.identity());
-    }
-}
-
-async fn open(
-    pod: &Arc<Pod>,
-    source: &Workload,
-    flow: Flow,
-    route: &Route,
-    authority: &Authority,
-    expected: &[Identity],
-) -> Result<Tunnel, ConnError> {
-    let key = PoolKey {
-        source: source.identity(),
-        expected: expected.to_vec(),
-        next_hop: route.next_hop,
-        source_ip: flow.source.ip(),
-        workload_uid: route.destination.as_ref().map(|workload| Str::clone(&workload.uid)),
-    };
-    let head = ConnectHead {
-        authority: authority.clone(),
-        baggage: baggage::encode(source),
-        forwarded: forwarded::encode(flow.source, route.service.as_ref().map(|s| &**s.hostname())),
-        traceparent: Traceparent::new(fastrand::u128(..), fastrand::u64(..)).to_string(),
-    };
-    let dial = || hop(Arc::clone(pod), key.clone());
-    pod.pool.open(&key, dial, &head).await.map_err(ConnError::Tunnel)
-}
-
-/// Dials the next hop's tunnel port under the source's identity.
-async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<(ClientStream, Identity), HopError> {
-    let node = &pod.node;
-    let credentials = node.certificates.credentials(&key.source).await.map_err(HopError::Identity)?;
-    let socket = dial(&pod.netns, &pod.sockets, key.next_hop, None).await.map_err(|error| match error {
-        timed_out @ DialError::TimedOut { .. } => {
-            HopError::TimedOut { port: key.next_hop.port(), source: timed_out }
-        }
-        error @ (DialError::Socket { .. } | DialError::Connect { .. }) => HopError::Connect(error),
-    })?;
-    let connected =
-        proxy_mtls::connect(socket, &credentials, &key.expected, &node.tls).await.map_err(HopError::Tls)?;
-    Ok((connected.stream, connected.peer))
-}
-
-/// Why the next hop has no connection for us.
-#[derive(Debug, thiserror::Error)]
-enum HopError {
-    #[error("connection timed out, maybe a NetworkPolicy is blocking HBONE port {port}")]
-    TimedOut {
-        port: u16,
-        #[source]
-        source: DialError,
-    },
-    #[error("connection failed")]
-    Connect(#[source] DialError),
-    #[error("identity error")]
-    Identity(#[source] IdentityError),
-    #[error("tls handshake error")]
-    Tls(#[source] TlsError),
-}
-
-impl proxy_hbone::DialError for HopError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::TimedOut { .. } => Reason::NetworkPolicy,
-            Self::Connect(_) => Reason::ConnectFailed,
-            Self::Identity(_) => Reason::IdentityUnavailable,
-            Self::Tls(_) => Reason::TlsFailed,
-        }
     }
 }

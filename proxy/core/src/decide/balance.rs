@@ -15,6 +15,8 @@ pub(super) enum Purpose {
     Traffic,
     /// To reach it as somebody's waypoint, which may take tunnels on a port that the service does not name.
     Waypoint,
+    /// To reach it as the gateway of another network: it counts as a part of that network, and is reached directly.
+    Gateway,
 }
 
 /// An endpoint, and its port for the service port asked for.
@@ -95,7 +97,7 @@ impl Candidates<'_> {
     /// An endpoint's port and how much it shares with the source; `None` when it cannot take the connection.
     fn judge(self, endpoint: &Endpoint) -> Option<(u16, usize)> {
         let Wanted { service, .. } = self.wanted;
-        if endpoint.workload.capacity == 0 || !is_usable(self.source, service, endpoint) {
+        if endpoint.workload.capacity == 0 || !is_usable(self.source, self.wanted, endpoint) {
             return None;
         }
         let port = target_port(self.wanted, endpoint)?;
@@ -104,11 +106,11 @@ impl Candidates<'_> {
     }
 }
 
-fn is_usable(source: &Workload, service: &Service, endpoint: &Endpoint) -> bool {
+fn is_usable(source: &Workload, wanted: Wanted<'_>, endpoint: &Endpoint) -> bool {
     let workload = &endpoint.workload;
-    let healthy = workload.health == Health::Healthy || service.takes_unhealthy();
+    let healthy = workload.health == Health::Healthy || wanted.service.takes_unhealthy();
     // A gateway leads to what has no address here; from its own network, nothing does.
-    let reachable = if workload.network == source.network {
+    let reachable = if workload.network == source.network || wanted.purpose == Purpose::Gateway {
         !workload.is_addressless()
     } else {
         workload.network_gateway.is_some()
@@ -120,7 +122,9 @@ fn target_port(wanted: Wanted<'_>, endpoint: &Endpoint) -> Option<u16> {
     let of_service = wanted.service.ports.get(&wanted.port).copied();
     let own = endpoint.ports.get(&wanted.port).copied().filter(|port| *port > 0);
     match wanted.purpose {
-        Purpose::Traffic => of_service.and_then(|port| own.or_else(|| (port > 0).then_some(port))),
+        Purpose::Traffic | Purpose::Gateway => {
+            of_service.and_then(|port| own.or_else(|| (port > 0).then_some(port)))
+        }
         Purpose::Waypoint => own.or_else(|| of_service.filter(|port| *port > 0)).or_else(|| {
             let tunnel = endpoint.workload.application_tunnel?;
             tunnel.port.map(|_| wanted.port)

@@ -1,4 +1,4 @@
-//! Where a captured connection goes: through, to a workload, or to a waypoint.
+//! Where a captured connection goes: through, to a workload, to a waypoint, or through the gateway of another network.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Pick,
     model::{Destination, GatewayAddress, Identity, IpFamilies, Protocol, Service, Workload},
+    wire::hbone::Authority,
     world::{Found, World},
 };
 
@@ -37,6 +38,16 @@ struct Ask<'a> {
     source: &'a Workload,
     flow: Flow,
     pick: Pick,
+}
+
+/// The workload that stands for a waypoint or network gateway.
+struct Hop<'a> {
+    workload: Arc<Workload>,
+    port: u16,
+    /// The service that it is an endpoint of.
+    front: Option<&'a Arc<Service>>,
+    /// The address that it should be reached at, if that is one of its own; else one of the same family.
+    near: IpAddr,
 }
 
 /// Why there is no route, yet or at all.
@@ -104,7 +115,7 @@ impl Ask<'_> {
     ) -> Result<Route, Stop> {
         let Chosen { workload, port } = chosen;
         if workload.network != self.source.network {
-            return Err(self.to_network(workload, meant.or(service)).into());
+            return self.to_network(workload, service, meant.or(service));
         }
         if meant.is_none()
             && let Some(waypoint) = &workload.waypoint
@@ -125,15 +136,32 @@ impl Ask<'_> {
         Ok(Route { kind, next_hop, destination: Some(Arc::clone(workload)), service: service.cloned() })
     }
 
-    /// Into another network.
-    fn to_network(self, workload: &Workload, service: Option<&Arc<Service>>) -> RouteError {
-        if service.is_none() {
-            RouteError::NoService(self.flow.destination)
-        } else if workload.network_gateway.is_none() {
-            RouteError::NoAddress(workload.uid.clone())
-        } else {
-            gateway_unsupported(workload)
-        }
+    /// Into another network, through the gateway of the workload that was chosen there: a service's endpoint, or a waypoint.
+    ///
+    /// Whoever answers behind the gateway proves to be of the service that the workload is an endpoint of. The workload
+    /// itself only stands for what is there, and has no identity of its own.
+    fn to_network(
+        self,
+        workload: &Workload,
+        of: Option<&Arc<Service>>,
+        wanted: Option<&Arc<Service>>,
+    ) -> Result<Route, Stop> {
+        let service = wanted.ok_or(RouteError::NoService(self.flow.destination))?;
+        let gateway =
+            workload.network_gateway.as_ref().ok_or_else(|| RouteError::NoAddress(workload.uid.clone()))?;
+        let hop = self
+            .resolve(gateway, Purpose::Gateway)
+            .ok_or_else(|| RouteError::UnknownGateway(gateway.clone()))?;
+        Ok(Route {
+            kind: RouteKind::DoubleTunnel {
+                authority: Authority::Host(service.hostname().clone(), self.flow.destination.port()),
+                gateway: expected(hop.front, &hop.workload),
+                expected: of.map(|service| service.subject_alt_names.clone()).unwrap_or_default(),
+            },
+            next_hop: self.next_hop(&hop)?,
+            destination: Some(hop.workload),
+            service: Some(Arc::clone(service)),
+        })
     }
 
     /// The waypoint of a service that this connection has to take.
@@ -156,39 +184,56 @@ impl Ask<'_> {
 
     /// To a waypoint, which gets the address that the client wanted.
     fn to_waypoint(self, waypoint: &GatewayAddress, service: Option<&Arc<Service>>) -> Result<Route, Stop> {
+        let hop = self
+            .resolve(waypoint, Purpose::Waypoint)
+            .ok_or_else(|| RouteError::UnknownWaypoint(waypoint.clone()))?;
+        if hop.workload.network != self.source.network {
+            return self.to_network(&hop.workload, hop.front, service);
+        }
+        Ok(Route {
+            kind: RouteKind::Tunnel {
+                authority: self.flow.destination.into(),
+                expected: expected(hop.front, &hop.workload),
+            },
+            next_hop: self.next_hop(&hop)?,
+            destination: Some(hop.workload),
+            service: service.cloned(),
+        })
+    }
+
+    /// The workload that stands for a waypoint or network gateway this time.
+    fn resolve(&self, gateway: &GatewayAddress, purpose: Purpose) -> Option<Hop<'_>> {
         let client = Some(&*self.source.namespace);
-        // A waypoint named by IP is reached at that IP; one named by hostname follows the client's address family.
-        let (found, near) = match &waypoint.destination {
+        // What is named by IP is reached at that IP; what is named by hostname follows the client's address family.
+        let (found, near) = match &gateway.destination {
             Destination::Address(at) => {
                 (self.world.find_upstream(&at.network, at.address, client), at.address)
             }
             Destination::Hostname(key) => (self.world.find_hostname(key), self.flow.destination.ip()),
         };
-        let port = waypoint.hbone_mtls_port;
-        let (chosen, front) = match found {
-            Some(Found::Service(front)) => {
-                let wanted = Wanted { service: front, port, purpose: Purpose::Waypoint };
-                (balance::choose(self.world, self.source, wanted, self.pick.fork(WAYPOINT)), Some(front))
+        let port = gateway.hbone_mtls_port;
+        match found? {
+            Found::Workload(workload) => {
+                Some(Hop { workload: Arc::clone(workload), port, front: None, near })
             }
-            Some(Found::Workload(workload)) => (Some(Chosen { workload: Arc::clone(workload), port }), None),
-            None => (None, None),
-        };
-        let Chosen { workload, port } =
-            chosen.ok_or_else(|| RouteError::UnknownWaypoint(waypoint.clone()))?;
-        if workload.network != self.source.network {
-            return Err(self.to_network(&workload, service).into());
+            Found::Service(front) => {
+                let wanted = Wanted { service: front, port, purpose };
+                let part = match purpose {
+                    Purpose::Traffic => ENDPOINT,
+                    Purpose::Waypoint => WAYPOINT,
+                    Purpose::Gateway => GATEWAY,
+                };
+                let Chosen { workload, port } =
+                    balance::choose(self.world, self.source, wanted, self.pick.fork(part))?;
+                Some(Hop { workload, port, front: Some(front), near })
+            }
         }
-        let families = front.map(|front| front.ip_families).unwrap_or_default();
-        let address = self.address_of(&workload, near, families)?;
-        Ok(Route {
-            kind: RouteKind::Tunnel {
-                authority: self.flow.destination.into(),
-                expected: expected(front, &workload),
-            },
-            next_hop: SocketAddr::new(address, port),
-            destination: Some(workload),
-            service: service.cloned(),
-        })
+    }
+
+    /// Where to connect to.
+    fn next_hop(&self, hop: &Hop<'_>) -> Result<SocketAddr, Stop> {
+        let families = hop.front.map(|front| front.ip_families).unwrap_or_default();
+        Ok(SocketAddr::new(self.address_of(&hop.workload, hop.near, families)?, hop.port))
     }
 
     /// Whether this connection comes from that waypoint: from its identity and from its address.
@@ -219,11 +264,7 @@ impl Ask<'_> {
             return Ok(address);
         }
         if workload.hostname.is_empty() {
-            return Err(match workload.network_gateway {
-                Some(_) => gateway_unsupported(workload),
-                None => RouteError::NoAddress(workload.uid.clone()),
-            }
-            .into());
+            return Err(RouteError::NoAddress(workload.uid.clone()).into());
         }
         let Some(resolved) = self.world.resolved(&workload.hostname) else {
             return Err(Stop::Need(Lookup::Hostname(workload.hostname.clone())));
@@ -252,10 +293,6 @@ fn expected(service: Option<&Arc<Service>>, workload: &Workload) -> Vec<Identity
     named.iter().cloned().chain([workload.identity()]).collect()
 }
 
-fn gateway_unsupported(workload: &Workload) -> RouteError {
-    RouteError::GatewayUnsupported { workload: workload.uid.clone(), network: workload.network.clone() }
-}
-
 fn any_of(mut addresses: impl Iterator<Item = IpAddr> + Clone, pick: Pick) -> Option<IpAddr> {
     let count = u64::try_from(addresses.clone().count()).unwrap_or(u64::MAX);
     let chosen = usize::try_from(pick.below(0, count)).ok()?;
@@ -267,6 +304,7 @@ const WEIGHT: u64 = 0;
 const WAYPOINT: u64 = 1;
 const ENDPOINT: u64 = 2;
 const ADDRESS: u64 = 3;
+const GATEWAY: u64 = 4;
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ pub struct Route {
     pub kind: RouteKind,
     /// The address to connect to.
     pub next_hop: SocketAddr,
-    /// The workload at that address; for a tunnel its uid belongs into the pool's key.
+    /// The workload at that address, which may be a waypoint or a gateway; for a tunnel its uid belongs into the pool's key.
     pub destination: Option<Arc<Workload>>,
     /// The service that the client meant.
     pub service: Option<Arc<Service>>,
@@ -35,6 +35,15 @@ pub enum RouteKind {
         /// The identities of which the peer must have one.
         expected: Vec<Identity>,
     },
+    /// A tunnel stream inside a tunnel stream: the next hop is the gateway of another network, and does not see inside.
+    DoubleTunnel {
+        /// What both streams ask for: the service, which only its own network can tell the endpoints of.
+        authority: Authority,
+        /// The identities of which the gateway must have one.
+        gateway: Vec<Identity>,
+        /// The identities of which the peer behind the gateway must have one.
+        expected: Vec<Identity>,
+    },
 }
 
 impl Route {
@@ -43,7 +52,8 @@ impl Route {
     pub const fn hbone_target(&self) -> Option<&Authority> {
         match &self.kind {
             RouteKind::Passthrough | RouteKind::Plain => None,
-            RouteKind::Tunnel { authority, expected: _ } => Some(authority),
+            RouteKind::Tunnel { authority, expected: _ }
+            | RouteKind::DoubleTunnel { authority, gateway: _, expected: _ } => Some(authority),
         }
     }
 }
@@ -60,6 +70,9 @@ pub enum RouteError {
     /// The waypoint that the destination names is not known, or has no endpoint.
     #[error("unknown waypoint: {0}")]
     UnknownWaypoint(GatewayAddress),
+    /// The gateway to another network is not known, or has no endpoint.
+    #[error("unknown network gateway: {0}")]
+    UnknownGateway(GatewayAddress),
     /// A workload of another network can be reached through a service only.
     #[error("no service for target address: {0}")]
     NoService(SocketAddr),
@@ -69,16 +82,6 @@ pub enum RouteError {
     /// DNS knows no address for the workload's hostname.
     #[error("no ip addresses were resolved for hostname {1} of workload {0}")]
     Unresolved(Str, Str),
-    /// The workload is behind a gateway of another network, which this version does not go through.
-    #[error(
-        "workload {workload} is on network {network:?}, and tunnels through network gateways are not supported"
-    )]
-    GatewayUnsupported {
-        /// The workload's uid.
-        workload: Str,
-        /// The workload's network.
-        network: Str,
-    },
 }
 
 impl RouteError {
@@ -89,10 +92,10 @@ impl RouteError {
             Self::SelfCall(_) => Reason::SelfCall,
             Self::NoHealthyUpstream(_) => Reason::NoEndpoint,
             Self::UnknownWaypoint(_)
+            | Self::UnknownGateway(_)
             | Self::NoService(_)
             | Self::NoAddress(_)
-            | Self::Unresolved(..)
-            | Self::GatewayUnsupported { .. } => Reason::NoRoute,
+            | Self::Unresolved(..) => Reason::NoRoute,
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Where connections go, as a table: what the world holds, what is dialed, what comes of it.
 
+mod networks;
+mod services;
+mod waypoints;
+
 use std::net::IpAddr;
 
 use super::route;
 use crate::{
     Pick, Reason,
     decide::{Flow, Lookup, RouteError, RouteKind, Step},
-    fixtures::{by_address, by_hostname, service, workload, world},
-    model::{GatewayAddress, IpFamilies, LoadBalancerMode, NetworkMode, Workload},
+    fixtures::{by_address, service, workload, world},
+    model::{Identity, IpFamilies, LoadBalancerMode, NetworkMode, Workload},
     world::{Answer, Change, World},
 };
 
@@ -26,8 +30,11 @@ fn ask(world: &World, source: &Workload, dialed: &str, pick: u64) -> Step<Result
             RouteKind::Passthrough => format!("through {}", route.next_hop),
             RouteKind::Plain => format!("plain {}", route.next_hop),
             RouteKind::Tunnel { authority, expected } => {
-                let accounts: Vec<_> = expected.iter().map(|identity| &*identity.service_account).collect();
-                format!("tunnel {authority} by {} as {}", route.next_hop, accounts.join("|"))
+                format!("tunnel {authority} by {} as {}", route.next_hop, accounts(expected))
+            }
+            RouteKind::DoubleTunnel { authority, gateway, expected } => {
+                let (gateway, expected) = (accounts(gateway), accounts(expected));
+                format!("double {authority} by {} as {gateway}, then {expected}", route.next_hop)
             }
         })),
         Step::Done(Err(error)) => Step::Done(Err(error)),
@@ -35,10 +42,19 @@ fn ask(world: &World, source: &Workload, dialed: &str, pick: u64) -> Step<Result
     }
 }
 
+fn accounts(identities: &[Identity]) -> String {
+    let accounts: Vec<_> = identities.iter().map(|identity| &*identity.service_account).collect();
+    accounts.join("|")
+}
+
 #[track_caller]
 fn check<const N: usize>(changes: [Change; N], dialed: &str, want: Result<&str, RouteError>) {
     let world = world([source().into()].into_iter().chain(changes));
     assert_eq!(ask(&world, &source(), dialed, 7), Step::Done(want.map(Into::into)));
+}
+
+fn waypoint() -> Change {
+    workload("waypoint").at("127.0.0.10").into()
 }
 
 fn none_at(dialed: &str) -> RouteError {
@@ -171,170 +187,6 @@ fn the_address_follows_the_client_s_family_where_the_service_allows() {
         "9.9.9.9:80",
         Ok("plain [ff06::c3]:8080"),
     );
-}
-
-fn waypoint() -> Change {
-    workload("waypoint").at("127.0.0.10").into()
-}
-
-#[test]
-fn a_workload_s_waypoint_is_the_next_hop_and_gets_the_address_wanted() {
-    check(
-        [workload("web").at("127.0.0.2").hbone().behind(by_address("127.0.0.10")).into(), waypoint()],
-        "127.0.0.2:80",
-        Ok("tunnel 127.0.0.2:80 by 127.0.0.10:15008 as waypoint"),
-    );
-    check(
-        [workload("web").at("127.0.0.2").at("ff06::c3").behind(by_address("127.0.0.10")).into(), waypoint()],
-        "[ff06::c3]:80",
-        Ok("tunnel [ff06::c3]:80 by 127.0.0.10:15008 as waypoint"),
-    );
-}
-
-#[test]
-fn a_source_s_own_waypoint_is_never_used() {
-    let world = world([waypoint(), workload("web").at("127.0.0.1").into()]);
-    let behind = source().behind(by_address("127.0.0.10"));
-    assert_eq!(ask(&world, &behind, "127.0.0.1:80", 0), Step::Done(Ok("plain 127.0.0.1:80".into())));
-}
-
-#[test]
-fn a_waypoint_does_not_pass_through_itself() {
-    for by in [by_address("127.0.0.10"), by_address("9.9.9.1"), by_hostname("ns/waypoint")] {
-        let world = world([
-            workload("web").at("127.0.0.2").behind(by.clone()).serving("ns/svc", []).into(),
-            service("svc").at("9.9.9.9").behind(by).into(),
-            service("waypoint").at("9.9.9.1").mapping(15008, 15008).into(),
-            workload("waypoint").at("127.0.0.10").serving("ns/waypoint", []).into(),
-        ]);
-        let me = workload("waypoint").at("127.0.0.10");
-        assert_eq!(ask(&world, &me, "127.0.0.2:80", 0), Step::Done(Ok("plain 127.0.0.2:80".into())));
-        assert_eq!(ask(&world, &me, "9.9.9.9:80", 0), Step::Done(Ok("plain 127.0.0.2:8080".into())));
-        let same_identity_elsewhere = workload("waypoint").at("127.0.0.77");
-        for dialed in ["127.0.0.2:80", "9.9.9.9:80"] {
-            let want = format!("tunnel {dialed} by 127.0.0.10:15008 as waypoint");
-            assert_eq!(ask(&world, &same_identity_elsewhere, dialed, 0), Step::Done(Ok(want)));
-        }
-    }
-}
-
-#[test]
-fn a_service_waypoint_is_the_next_hop() {
-    for by in [by_address("127.0.0.10"), by_address("9.9.9.1"), by_hostname("ns/waypoint")] {
-        check(
-            [
-                service("svc").at("9.9.9.9").behind(by).into(),
-                workload("web").at("127.0.0.2").hbone().serving("ns/svc", []).into(),
-                service("waypoint").at("9.9.9.1").mapping(15008, 15008).into(),
-                workload("waypoint").at("127.0.0.10").serving("ns/waypoint", []).into(),
-            ],
-            "9.9.9.9:80",
-            Ok("tunnel 9.9.9.9:80 by 127.0.0.10:15008 as waypoint"),
-        );
-    }
-}
-
-#[test]
-fn a_waypoint_behind_a_service_is_reached_at_its_own_port_and_by_all_its_names() {
-    check(
-        [
-            service("svc").at("9.9.9.9").behind(by_hostname("ns/waypoint")).into(),
-            service("waypoint")
-                .at("9.9.9.1")
-                .mapping(15008, 16000)
-                .also_known_as("spiffe://td/ns/x/sa/other")
-                .into(),
-            workload("waypoint").at("127.0.0.10").serving("ns/waypoint", []).into(),
-        ],
-        "9.9.9.9:80",
-        Ok("tunnel 9.9.9.9:80 by 127.0.0.10:16000 as other|waypoint"),
-    );
-}
-
-#[test]
-fn a_waypoint_can_be_a_workload_that_dns_knows() {
-    let mut known = workload("waypoint").at("127.0.0.10");
-    known.hostname = "waypoint.example".into();
-    check(
-        [service("svc").at("9.9.9.9").behind(by_hostname("ns/waypoint.example")).into(), known.into()],
-        "9.9.9.9:80",
-        Ok("tunnel 9.9.9.9:80 by 127.0.0.10:15008 as waypoint"),
-    );
-}
-
-#[test]
-fn a_missing_waypoint_is_never_passed_by() {
-    for by in [by_address("127.0.0.10"), by_hostname("ns/waypoint")] {
-        check(
-            [
-                service("svc").at("9.9.9.9").behind(by.clone()).into(),
-                workload("web").at("127.0.0.2").serving("ns/svc", []).into(),
-            ],
-            "9.9.9.9:80",
-            Err(RouteError::UnknownWaypoint(by.clone())),
-        );
-        check(
-            [workload("web").at("127.0.0.2").behind(by.clone()).into()],
-            "127.0.0.2:80",
-            Err(RouteError::UnknownWaypoint(by)),
-        );
-    }
-}
-
-#[test]
-fn weighted_waypoints_take_their_share_and_replace_the_single_one() {
-    let first = || by_address("127.0.0.11");
-    let second = || by_address("127.0.0.12");
-    let shares = |changes: Vec<(GatewayAddress, u32)>| {
-        let svc = changes
-            .into_iter()
-            .fold(service("svc").at("9.9.9.9").behind(by_address("127.0.0.10")), |svc, (by, weight)| {
-                svc.sharing(by, weight)
-            });
-        let world = world([
-            svc.into(),
-            waypoint(),
-            workload("first").at("127.0.0.11").into(),
-            workload("second").at("127.0.0.12").into(),
-        ]);
-        let mut taken = [0; 3];
-        for pick in 0..1000 {
-            let Step::Done(Ok(route)) = ask(&world, &source(), "9.9.9.9:80", pick) else {
-                panic!("no route")
-            };
-            let which =
-                ["127.0.0.10:", "127.0.0.11:", "127.0.0.12:"].iter().position(|at| route.contains(at));
-            taken[which.unwrap()] += 1;
-        }
-        taken
-    };
-    let [single, some, most] = shares(vec![(first(), 1), (second(), 9)]);
-    assert_eq!(single, 0);
-    assert!((50..200).contains(&some) && most > 800, "{some} and {most} of 1000");
-    assert_eq!(shares(vec![(first(), 0), (second(), 0)]), [1000, 0, 0], "no weight at all");
-    assert_eq!(shares(vec![(first(), 0), (second(), 5)]), [0, 0, 1000]);
-}
-
-#[test]
-fn another_network_is_not_reached_yet_and_never_in_the_clear() {
-    let remote = || workload("far").on_network("remote", Some(by_address("10.22.1.1"))).serving("ns/svc", []);
-    let unsupported = || RouteError::GatewayUnsupported {
-        workload: "Kubernetes//Pod/ns/far".into(),
-        network: "remote".into(),
-    };
-    check([service("svc").at("9.9.9.9").into(), remote().into()], "9.9.9.9:80", Err(unsupported()));
-    check(
-        [
-            service("front").at("9.9.9.9").behind(by_hostname("ns/svc")).into(),
-            service("svc").mapping(15008, 15008).into(),
-            remote().into(),
-        ],
-        "9.9.9.9:80",
-        Err(unsupported()),
-    );
-    let no_gateway = workload("far").at("10.9.9.9").on_network("remote", None).serving("ns/svc", []);
-    check([service("svc").at("9.9.9.9").into(), no_gateway.into()], "9.9.9.9:80", Err(none_at("9.9.9.9:80")));
-    assert_eq!(unsupported().reason(), Reason::NoRoute);
 }
 
 #[test]
