@@ -62,7 +62,7 @@ async fn handshake(
     conn.facts.destination = Party::Workload(Arc::clone(&workload));
     let credentials = node.certificates.credentials(&workload.identity()).await?;
     let accepting = proxy_mtls::accept(stream, &credentials, &node.tls);
-    let Accepted { stream, peer } = tokio::select! {
+    let Accepted { stream, peer, standing: _ } = tokio::select! {
         accepted = accepting => accepted.map_err(ConnError::Tls)?,
         () = pod.cut.cancelled() => return Err(ConnError::Drained),
     };

@@ -53,7 +53,7 @@ async fn nest(
 ) -> Result<Tunnel, TunnelError> {
     let request = head.request()?;
     let outer = StreamBytes::new(outer.into_stream());
-    let Connected { stream, peer } =
+    let Connected { stream, peer, standing: _ } =
         proxy_mtls::connect(outer, inside.credentials, inside.expected, inside.tls)
             .await
             .map_err(|error| TunnelError::Tls(Arc::new(error)))?;
