@@ -66,3 +66,15 @@ pub(crate) fn settle(ended: Result<Ended<ConnError>, RelayError>) -> Result<(), 
         Ended::Cut(error) => Err(error),
     }
 }
+
+/// What ends a relay, or the revocation of who is at its other end.
+pub(crate) async fn unless_revoked(
+    cut: impl Future<Output = ConnError>,
+    revoked: impl Future<Output = ()>,
+) -> ConnError {
+    tokio::select! {
+        biased;
+        () = revoked => ConnError::Revoked,
+        error = cut => error,
+    }
+}

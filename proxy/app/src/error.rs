@@ -46,6 +46,8 @@ pub(crate) enum ConnError {
     PolicyChanged(Deny),
     #[error("connection closed due to connection drain")]
     Drained,
+    #[error("connection closed because the peer's certificate has been revoked")]
+    Revoked,
     #[error("one side had finished and the other made no progress")]
     HalfCloseTimeout,
     #[error("the peer took its request back")]
@@ -65,13 +67,15 @@ impl ConnError {
             Self::Lookups => Reason::NoRoute,
             Self::Dial(_) => Reason::ConnectFailed,
             Self::Identity(_) => Reason::IdentityUnavailable,
-            Self::Handshakes | Self::Tls(_) => Reason::TlsFailed,
+            Self::Handshakes => Reason::TlsFailed,
+            Self::Tls(error) => error.reason(),
             Self::Tunnel(error) => error.reason(),
             Self::Request(error) => error.reason(),
             Self::Admit(error) => error.reason(),
             Self::Denied(_) => Reason::PolicyDenied,
             Self::PolicyChanged(_) => Reason::PolicyChanged,
             Self::Drained => Reason::Drained,
+            Self::Revoked => Reason::Revoked,
             Self::HalfCloseTimeout => Reason::HalfCloseTimeout,
         }
     }

@@ -9,16 +9,16 @@ use proxy_core::model::{Identity, Workload};
 use proxy_core::wire::baggage::Baggage;
 use proxy_core::wire::{baggage, forwarded, hbone};
 use proxy_hbone::{Incoming, TunnelError};
-use proxy_mtls::{Accepted, ServerStream};
+use proxy_mtls::{Accepted, ServerStream, Standing};
 use tokio::net::TcpStream;
 
-use crate::captured::settle;
+use crate::captured::{settle, unless_revoked};
 use crate::conn::{Conn, Party};
 use crate::error::{Chain, ConnError};
 use crate::metrics::traffic::Reporter;
 use crate::net::canonical;
 use crate::net::dial::dial;
-use crate::pod::Pod;
+use crate::pod::{LAST_MOMENT, Pod};
 use crate::policy::{self, Watched};
 
 /// What the streams of one accepted connection have in common.
@@ -29,6 +29,8 @@ struct Arrival {
     /// Our end: the pod's address.
     local: SocketAddr,
     identity: Identity,
+    /// Whether the peer may stay.
+    standing: Standing,
     transparent: bool,
 }
 
@@ -37,10 +39,11 @@ pub(crate) async fn serve(pod: Arc<Pod>, stream: TcpStream, peer: SocketAddr, tr
     let mut conn = Conn::accepted(&pod, Reporter::Destination, peer);
     match Box::pin(handshake(&pod, &mut conn, stream)).await {
         Err(error) => conn.close(Err(error)),
-        Ok((stream, identity, local)) => {
+        Ok((accepted, local)) => {
+            let Accepted { stream, peer: identity, standing } = accepted;
             conn.carries_others();
             conn.facts.source_identity = Some(identity.clone());
-            let arrival = Arc::new(Arrival { pod, source: peer, local, identity, transparent });
+            let arrival = Arc::new(Arrival { pod, source: peer, local, identity, standing, transparent });
             if let Err(error) = Box::pin(tunnel(arrival, stream)).await {
                 conn.close(Err(ConnError::Tunnel(error)));
             }
@@ -52,7 +55,7 @@ async fn handshake(
     pod: &Pod,
     conn: &mut Conn,
     stream: TcpStream,
-) -> Result<(ServerStream, Identity, SocketAddr), ConnError> {
+) -> Result<(Accepted, SocketAddr), ConnError> {
     let node = &pod.node;
     let local = canonical(stream.local_addr().map_err(|_| ConnError::Captured)?);
     conn.facts.destination_addr = Some(local);
@@ -62,11 +65,10 @@ async fn handshake(
     conn.facts.destination = Party::Workload(Arc::clone(&workload));
     let credentials = node.certificates.credentials(&workload.identity()).await?;
     let accepting = proxy_mtls::accept(stream, &credentials, &node.tls);
-    let Accepted { stream, peer, standing: _ } = tokio::select! {
-        accepted = accepting => accepted.map_err(ConnError::Tls)?,
-        () = pod.cut.cancelled() => return Err(ConnError::Drained),
-    };
-    Ok((stream, peer, local))
+    tokio::select! {
+        accepted = accepting => Ok((accepted.map_err(ConnError::Tls)?, local)),
+        () = pod.cut.cancelled() => Err(ConnError::Drained),
+    }
 }
 
 /// Serves the streams of one connection.
@@ -75,13 +77,30 @@ async fn handshake(
 /// There never were any, because HTTP/2 did not start; what ends later is the streams' to tell.
 async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) -> Result<(), TunnelError> {
     let pod = Arc::clone(&arrival.pod);
-    let source = arrival.source;
+    let (source, standing) = (arrival.source, arrival.standing.clone());
     let each = move |incoming| {
         let arrival = Arc::clone(&arrival);
         async move { serve_stream(arrival, incoming).await }
     };
-    let serving = proxy_hbone::serve(stream, &pod.node.settings, pod.closing.clone().cancelled_owned(), each);
-    match Box::pin(serving).await {
+    let goodbye = async {
+        tokio::select! {
+            () = pod.closing.cancelled() => {}
+            () = standing.revoked() => {}
+        }
+    };
+    let overdue = async {
+        standing.revoked().await;
+        tracing::warn!(%source, "tunnel connection ends: its peer's certificate has been revoked");
+        tokio::time::sleep(LAST_MOMENT).await;
+    };
+    let serving = Box::pin(proxy_hbone::serve(stream, &pod.node.settings, goodbye, each));
+    let served = tokio::select! {
+        biased;
+        served = serving => served,
+        // Its streams have ended by now, each with its record. It may not hold on to the connection.
+        () = overdue => Ok(()),
+    };
+    match served {
         Err(error @ (TunnelError::Handshake { .. } | TunnelError::SettingsTimeout { .. })) => Err(error),
         Err(error) => {
             tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
@@ -102,6 +121,8 @@ async fn drive(arrival: &Arrival, conn: &mut Conn, mut incoming: Incoming) -> Re
     let pod = &arrival.pod;
     let asked = Asked::of(&incoming);
     let entered = tokio::select! {
+        biased;
+        () = arrival.standing.revoked() => return Err(ConnError::Revoked),
         entered = enter(arrival, conn, asked) => entered,
         () = incoming.withdrawn() => return Err(ConnError::Withdrawn),
     };
@@ -115,7 +136,7 @@ async fn drive(arrival: &Arrival, conn: &mut Conn, mut incoming: Incoming) -> Re
     let described = pod.node.tunnel.response_baggage.then(|| baggage::encode(&local));
     let tunnel = incoming.accept(described.as_deref()).map_err(ConnError::Tunnel)?;
     let meter = conn.meter();
-    let cut = watched.until_refused(pod);
+    let cut = unless_revoked(watched.until_refused(pod), arrival.standing.revoked());
     settle(Box::pin(tunnel.relay(application, &meter, cut, &pod.node.relay)).await)
 }
 

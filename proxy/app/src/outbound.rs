@@ -11,7 +11,7 @@ use proxy_core::wire::baggage;
 use proxy_hbone::{Tunnel, relay_tcp};
 use tokio::net::TcpStream;
 
-use crate::captured::Captured;
+use crate::captured::{Captured, unless_revoked};
 use crate::conn::{Conn, Party};
 use crate::error::ConnError;
 use crate::live::draw;
@@ -65,6 +65,7 @@ async fn drive(
         }
         RouteKind::Tunnel { authority, expected } => {
             let tunnel = opening.single(authority, expected).await?;
+            let cut = unless_revoked(cut, tunnel.revoked());
             tunnel.relay(client.release()?, &meter, cut, &limits).await
         }
         RouteKind::DoubleTunnel { authority, gateway, expected } => {
@@ -74,7 +75,9 @@ async fn drive(
                 told(conn, tunnel);
             }
             conn.opened();
-            opened?.relay(client.release()?, &conn.meter(), cut, &limits).await
+            let tunnel = opened?;
+            let cut = unless_revoked(cut, tunnel.revoked());
+            tunnel.relay(client.release()?, &conn.meter(), cut, &limits).await
         }
     };
     crate::captured::settle(ended)

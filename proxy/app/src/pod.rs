@@ -188,4 +188,4 @@ impl Pod {
 }
 
 /// How long a connection that is cut may take to end.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);

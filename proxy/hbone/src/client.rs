@@ -3,6 +3,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use h2::client::{Connection, SendRequest};
 use h2::{RecvStream, SendStream};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::TunnelError;
 use crate::keepalive;
@@ -86,6 +88,8 @@ pub(crate) enum Hold {
 pub(crate) struct Whole {
     pub(crate) requests: SendRequest<Piece>,
     pub(crate) peer: Identity,
+    /// Cancelled when the peer, or one on the way to it, may no longer be talked to.
+    pub(crate) revoked: CancellationToken,
 }
 
 impl Hold {
@@ -102,6 +106,13 @@ impl Hold {
             Self::Whole(whole) => &whole.peer,
         }
     }
+
+    const fn revoked(&self) -> &CancellationToken {
+        match self {
+            Self::Lease(lease) => lease.revoked(),
+            Self::Whole(whole) => &whole.revoked,
+        }
+    }
 }
 
 impl Tunnel {
@@ -109,6 +120,12 @@ impl Tunnel {
     #[must_use]
     pub fn peer(&self) -> &Identity {
         self.hold.peer()
+    }
+
+    /// Resolves when the next hop may no longer be talked to, for a relay's `cut`.
+    #[must_use]
+    pub fn revoked(&self) -> WaitForCancellationFutureOwned {
+        self.hold.revoked().clone().cancelled_owned()
     }
 
     /// What the next hop says about the destination workload.
@@ -147,8 +164,13 @@ pub(crate) async fn connect(
 ) -> Result<Tunnel, TunnelError> {
     let (response, send) = hold.requests().send_request(request, false).map_err(TunnelError::unsent)?;
     let limit = settings.limits.response;
-    let response = timeout(limit, response)
-        .await
+    let revoked = hold.revoked().clone();
+    let answered = tokio::select! {
+        biased;
+        () = revoked.cancelled() => return Err(TunnelError::Revoked),
+        answered = timeout(limit, response) => answered,
+    };
+    let response = answered
         .map_err(|_elapsed| TunnelError::ResponseTimeout { limit })?
         .map_err(TunnelError::unanswered)?;
     let (head, recv) = response.into_parts();
@@ -204,14 +226,16 @@ pub(crate) enum Closed {
     Dead,
     /// The pool is gone.
     Abandoned,
+    /// The peer may no longer be talked to.
+    Revoked,
 }
 
-/// Moves a connection's frames until it closes, its peer is dead, or the pool is gone.
+/// Moves a connection's frames until it closes, its peer is dead or `revoked`, or the pool is gone.
 ///
 /// `idle` is asked now and then whether the connection is still wanted; its answer is when to ask again.
 pub(crate) async fn drive<S>(
-    mut connection: Connection<S, Piece>,
-    mut pool: watch::Receiver<()>,
+    connection: &mut Connection<S, Piece>,
+    (mut pool, revoked): (watch::Receiver<()>, impl Future<Output = ()>),
     settings: &Settings,
     idle: impl Fn(Instant) -> Option<Instant>,
 ) -> Closed
@@ -234,7 +258,8 @@ where
         biased;
         // An error: the sender is gone, and nothing is ever sent.
         _ = pool.changed() => Closed::Abandoned,
-        ended = &mut connection => ended.map_or_else(Closed::Failed, |()| Closed::Finished),
+        () = revoked => Closed::Revoked,
+        ended = connection => ended.map_or_else(Closed::Failed, |()| Closed::Finished),
         () = keepalive::until_dead(pings, &settings.limits) => Closed::Dead,
         closed = unwanted => closed,
     }
@@ -243,4 +268,6 @@ where
 pub(crate) const BAGGAGE: &str = "baggage";
 const FORWARDED: &str = "forwarded";
 const TRACEPARENT: &str = "traceparent";
+/// How long the streams of a revoked peer may take to reset themselves.
+pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
 const NETWORK: &str = "x-forwarded-network";

@@ -92,6 +92,9 @@ pub enum TunnelError {
         /// Its answer.
         status: StatusCode,
     },
+    /// A certificate of the peer's chain was revoked while the connection was open.
+    #[error("the peer's certificate has been revoked")]
+    Revoked,
     /// The peer answers no PING.
     #[error("no answer to a PING within {limit:?}")]
     KeepaliveTimeout {
@@ -117,6 +120,7 @@ impl TunnelError {
             Self::Handshake { source } if is_tls(source) => Reason::TlsFailed,
             Self::Refused { .. } => Reason::PeerRefused,
             Self::Head { .. } => Reason::BadRequest,
+            Self::Revoked => Reason::Revoked,
             Self::Abandoned
             | Self::Closed
             | Self::Handshake { .. }
@@ -177,6 +181,7 @@ impl TunnelError {
             | Self::Head { .. }
             | Self::ResponseTimeout { .. }
             | Self::Refused { .. }
+            | Self::Revoked
             | Self::KeepaliveTimeout { .. }
             | Self::TooManyResets { .. } => false,
         }

@@ -22,7 +22,7 @@ pub use client::{ConnectHead, Tunnel};
 pub use error::{DialError, TunnelError};
 pub use meter::{Meter, Observer};
 pub use nested::Inside;
-pub use pool::{Pool, PoolKey};
+pub use pool::{Dialed, Pool, PoolKey};
 pub use relay::{Ended, RelayError, Side, relay_tcp};
 pub use server::{Incoming, ServerTunnel, serve};
 pub use settings::{Limits, RelayLimits, Settings};

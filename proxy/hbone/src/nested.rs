@@ -9,8 +9,10 @@ use std::sync::Arc;
 use h2::client::Connection;
 use proxy_core::model::Identity;
 use proxy_mtls::{ClientStream, Connected, Credentials, TlsLimits};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::client::{self, ConnectHead, Hold, Tunnel, Whole};
+use crate::client::{self, ConnectHead, Hold, LAST_MOMENT, Tunnel, Whole};
 use crate::error::TunnelError;
 use crate::keepalive;
 use crate::piece::Piece;
@@ -52,21 +54,44 @@ async fn nest(
     settings: &Settings,
 ) -> Result<Tunnel, TunnelError> {
     let request = head.request()?;
+    let around = outer.revoked();
     let outer = StreamBytes::new(outer.into_stream());
-    let Connected { stream, peer, standing: _ } =
+    let Connected { stream, peer, standing } =
         proxy_mtls::connect(outer, inside.credentials, inside.expected, inside.tls)
             .await
             .map_err(|error| TunnelError::Tls(Arc::new(error)))?;
     let (requests, connection) = Box::pin(client::establish(Box::new(stream), settings)).await?;
-    tokio::spawn(drive(connection, settings.limits.clone()));
-    client::connect(Hold::Whole(Whole { requests, peer }), request, settings).await
+    let revoked = CancellationToken::new();
+    tokio::spawn({
+        let tell = revoked.clone();
+        let until = async move {
+            tokio::select! {
+                () = around => {}
+                () = standing.revoked() => {}
+            }
+        };
+        drive(connection, settings.limits.clone(), until, tell)
+    });
+    client::connect(Hold::Whole(Whole { requests, peer, revoked }), request, settings).await
 }
 
-/// Moves the connection's frames until its one stream is over, or its peer or the tunnel around it is gone.
-async fn drive(mut connection: Connection<Box<ClientStream<StreamBytes>>, Piece>, limits: Limits) {
+/// Moves the connection's frames until its one stream is over, or its peer or the tunnel around it is gone or `revoked`,
+/// of which the stream is told.
+async fn drive(
+    mut connection: Connection<Box<ClientStream<StreamBytes>>, Piece>,
+    limits: Limits,
+    revoked: impl Future<Output = ()>,
+    tell: CancellationToken,
+) {
     let pings = connection.ping_pong();
     tokio::select! {
         biased;
+        () = revoked => {
+            tracing::warn!("tunnel inside a tunnel closed: a certificate on the way is revoked");
+            tell.cancel();
+            // The stream resets itself when it is told. Whatever comes of it, the connection is over.
+            let _ = timeout(LAST_MOMENT, connection).await;
+        }
         ended = &mut connection => match ended {
             Ok(()) => tracing::debug!("tunnel inside a tunnel closed"),
             Err(error) => tracing::debug!("tunnel inside a tunnel failed: {error}"),

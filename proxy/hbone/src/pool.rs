@@ -4,10 +4,11 @@ mod dial;
 mod reuse;
 mod shelf;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use h2::client::SendRequest;
 use parking_lot::Mutex;
 use proxy_core::Str;
@@ -15,6 +16,7 @@ use proxy_core::model::Identity;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::{self, ConnectHead, Hold, Tunnel};
 use crate::error::{DialError, TunnelError};
@@ -36,6 +38,24 @@ pub struct PoolKey {
     pub source_ip: IpAddr,
     /// The destination workload: an address that gets a new owner never meets a tunnel to the old one.
     pub workload_uid: Option<Str>,
+}
+
+/// What a dial brings.
+pub struct Dialed<S> {
+    /// Authenticated, and ready for HTTP/2.
+    pub stream: S,
+    /// Who answered.
+    pub peer: Identity,
+    /// Resolves when the peer may no longer be talked to, whatever the connection carries.
+    pub revoked: BoxFuture<'static, ()>,
+}
+
+impl<S> Dialed<S> {
+    /// A connection to a peer that is good for as long as it lasts.
+    #[must_use]
+    pub fn new(stream: S, peer: Identity) -> Self {
+        Self { stream, peer, revoked: Box::pin(pending()) }
+    }
 }
 
 /// The tunnel connections of one workload. Dropping it closes them all, streams included.
@@ -65,7 +85,7 @@ impl Pool {
 
     /// Opens a tunnel stream on a shared connection, dialing one with `dial` when none has room.
     ///
-    /// `dial` connects, shakes hands and says who answered; it must end in bounded time. It runs in a task of its own, so
+    /// `dial` connects, shakes hands and says who answered, and when that is over; it must end in bounded time. It runs in a task of its own, so
     /// that an opener that gives up does not take it from the others who wait for the same dial. Whoever waits for a dial
     /// shares its error.
     ///
@@ -82,7 +102,7 @@ impl Pool {
     ) -> Result<Tunnel, TunnelError>
     where
         D: Fn() -> F,
-        F: Future<Output = Result<(S, Identity), E>> + Send + 'static,
+        F: Future<Output = Result<Dialed<S>, E>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         E: DialError,
     {
@@ -110,7 +130,7 @@ impl Pool {
     async fn lease<D, F, S, E>(&self, key: &PoolKey, dial: &D, fresh: bool) -> Result<Lease, TunnelError>
     where
         D: Fn() -> F,
-        F: Future<Output = Result<(S, Identity), E>> + Send + 'static,
+        F: Future<Output = Result<Dialed<S>, E>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         E: DialError,
     {
@@ -139,6 +159,8 @@ pub(crate) struct Lease {
     id: ConnectionId,
     requests: SendRequest<Piece>,
     peer: Arc<Identity>,
+    /// Cancelled when the peer may no longer be talked to.
+    revoked: CancellationToken,
     /// Whether the connection was there before it was wanted.
     reused: bool,
 }
@@ -150,6 +172,10 @@ impl Lease {
 
     pub(crate) fn peer(&self) -> &Identity {
         &self.peer
+    }
+
+    pub(crate) const fn revoked(&self) -> &CancellationToken {
+        &self.revoked
     }
 }
 

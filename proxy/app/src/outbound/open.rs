@@ -8,8 +8,8 @@ use proxy_core::model::{Identity, Workload};
 use proxy_core::wire::hbone::Authority;
 use proxy_core::wire::{baggage, forwarded, traceparent::Traceparent};
 use proxy_core::{Reason, Str};
-use proxy_hbone::{ConnectHead, Inside, PoolKey, Tunnel};
-use proxy_mtls::{ClientStream, IdentityError, TlsError};
+use proxy_hbone::{ConnectHead, Dialed, Inside, PoolKey, Tunnel};
+use proxy_mtls::{ClientStream, Connected, IdentityError, TlsError};
 
 use crate::error::ConnError;
 use crate::net::dial::{DialError, dial};
@@ -77,7 +77,7 @@ impl Opening<'_> {
 }
 
 /// Dials the next hop's tunnel port under the source's identity.
-async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<(ClientStream, Identity), HopError> {
+async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<Dialed<ClientStream>, HopError> {
     let node = &pod.node;
     let credentials = node.certificates.credentials(&key.source).await.map_err(HopError::Identity)?;
     let socket = dial(&pod.netns, &pod.sockets, key.next_hop, None).await.map_err(|error| match error {
@@ -86,9 +86,9 @@ async fn hop(pod: Arc<Pod>, key: PoolKey) -> Result<(ClientStream, Identity), Ho
         }
         error @ (DialError::Socket { .. } | DialError::Connect { .. }) => HopError::Connect(error),
     })?;
-    let connected =
+    let Connected { stream, peer, standing } =
         proxy_mtls::connect(socket, &credentials, &key.expected, &node.tls).await.map_err(HopError::Tls)?;
-    Ok((connected.stream, connected.peer))
+    Ok(Dialed { stream, peer, revoked: Box::pin(async move { standing.revoked().await }) })
 }
 
 /// Why the next hop has no connection for us.
@@ -114,7 +114,7 @@ impl proxy_hbone::DialError for HopError {
             Self::TimedOut { .. } => Reason::NetworkPolicy,
             Self::Connect(_) => Reason::ConnectFailed,
             Self::Identity(_) => Reason::IdentityUnavailable,
-            Self::Tls(_) => Reason::TlsFailed,
+            Self::Tls(error) => error.reason(),
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use proxy_core::model::Identity;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionId, Inner, PoolKey};
-use crate::client::{self, Closed};
+use super::{ConnectionId, Dialed, Inner, PoolKey};
+use crate::client::{self, Closed, LAST_MOMENT};
 use crate::error::{DialError, TunnelError};
 
 /// The duty to answer those who wait for an attempt, whatever happens to the task that has it.
@@ -24,7 +25,7 @@ impl Duty {
     }
 
     /// Dials, shares the connection, and drives it to its end.
-    pub(super) async fn run<S, E>(mut self, dial: impl Future<Output = Result<(S, Identity), E>>)
+    pub(super) async fn run<S, E>(mut self, dial: impl Future<Output = Result<Dialed<S>, E>>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
         E: DialError,
@@ -32,9 +33,14 @@ impl Duty {
         let inner = Arc::clone(&self.inner);
         let mut open = inner.open.clone();
         let established = async {
-            let (stream, peer) = dial.await.map_err(|error| TunnelError::Dial(Arc::new(error)))?;
-            let (requests, connection) = client::establish(stream, &inner.settings).await?;
-            Ok((requests, connection, Arc::new(peer)))
+            let Dialed { stream, peer, mut revoked } =
+                dial.await.map_err(|error| TunnelError::Dial(Arc::new(error)))?;
+            let (requests, connection) = tokio::select! {
+                biased;
+                () = &mut revoked => return Err(TunnelError::Revoked),
+                established = client::establish(stream, &inner.settings) => established?,
+            };
+            Ok((requests, connection, Arc::new(peer), revoked))
         };
         let established = tokio::select! {
             biased;
@@ -45,13 +51,14 @@ impl Duty {
         self.done = true;
         match established {
             Err(error) => self.fail(&error),
-            Ok((requests, connection, peer)) => {
-                inner.put(&self.key, self.id, requests, peer);
+            Ok((requests, mut connection, peer, revoked)) => {
+                let tell = CancellationToken::new();
+                inner.put(&self.key, self.id, requests, peer, tell.clone());
                 let keep = inner.settings.pool_idle;
-                let closed = client::drive(connection, open, &inner.settings, |now| {
+                let driving = client::drive(&mut connection, (open, revoked), &inner.settings, |now| {
                     inner.shelves.lock().look_again(&self.key, self.id, keep, now)
-                })
-                .await;
+                });
+                let closed = driving.await;
                 inner.shelves.lock().remove(&self.key, self.id);
                 let hop = self.key.next_hop;
                 match closed {
@@ -59,6 +66,14 @@ impl Duty {
                         tracing::debug!("tunnel connection to {hop} closed")
                     }
                     Closed::Failed(error) => tracing::debug!("tunnel connection to {hop} failed: {error}"),
+                    Closed::Revoked => {
+                        tracing::warn!(
+                            "tunnel connection to {hop} closed: its peer's certificate is revoked"
+                        );
+                        tell.cancel();
+                        // Every stream resets itself when it is told. Whatever comes of it, the connection is over.
+                        let _ = timeout(LAST_MOMENT, connection).await;
+                    }
                     Closed::Dead => {
                         let limit = inner.settings.limits.ping_timeout;
                         tracing::warn!(

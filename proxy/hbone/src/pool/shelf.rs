@@ -9,6 +9,7 @@ use h2::client::SendRequest;
 use proxy_core::model::Identity;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::dial::Duty;
 use super::reuse::{self, Choice};
@@ -40,6 +41,7 @@ struct Shared {
     id: ConnectionId,
     requests: SendRequest<Piece>,
     peer: Arc<Identity>,
+    revoked: CancellationToken,
     active: usize,
     idle_since: Instant,
 }
@@ -95,13 +97,14 @@ impl Inner {
         id: ConnectionId,
         requests: SendRequest<Piece>,
         peer: Arc<Identity>,
+        revoked: CancellationToken,
     ) {
         let cap = self.cap();
         let mut shelves = self.shelves.lock();
         let Shelves { by_key, idle, .. } = &mut *shelves;
         let Some(shelf) = by_key.get_mut(key) else { return };
         let waiting = shelf.finish(id);
-        let mut shared = Shared { id, requests, peer, active: 0, idle_since: Instant::now() };
+        let mut shared = Shared { id, requests, peer, revoked, active: 0, idle_since: Instant::now() };
         *idle += 1;
         let room = shared.room(cap);
         shelf.expected = room.max(1);
@@ -225,6 +228,9 @@ impl Shelf {
 
 impl Shared {
     fn is_open(&mut self) -> bool {
+        if self.revoked.is_cancelled() {
+            return false;
+        }
         // Never pending on a handle that made no request itself; an error once GOAWAY came or the connection closed.
         let ready = self.requests.poll_ready(&mut Context::from_waker(Waker::noop()));
         !matches!(ready, Poll::Ready(Err(_)))
@@ -243,6 +249,7 @@ impl Shared {
             id: self.id,
             requests: self.requests.clone(),
             peer: Arc::clone(&self.peer),
+            revoked: self.revoked.clone(),
             reused,
         }
     }

@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    ConnectHead, DialError, Ended, Incoming, Meter, Pool, PoolKey, RelayError, RelayLimits, Settings, Side,
-    Tunnel, TunnelError, serve,
+    ConnectHead, DialError, Dialed, Ended, Incoming, Meter, Pool, PoolKey, RelayError, RelayLimits, Settings,
+    Side, Tunnel, TunnelError, serve,
 };
 
 type Relayed = Result<Ended<()>, RelayError>;
@@ -101,9 +101,7 @@ impl Mesh {
     }
 
     /// Connects to a new server that relays to the listener.
-    fn dial(
-        &self,
-    ) -> impl Future<Output = Result<(DuplexStream, Identity), NoRoute>> + Send + 'static + use<> {
+    fn dial(&self) -> impl Future<Output = Result<Dialed<DuplexStream>, NoRoute>> + Send + 'static + use<> {
         let number = self.dials.fetch_add(1, Ordering::SeqCst) + 1;
         let to = self.listener.local_addr().unwrap();
         let (told, limits) = (self.told.clone(), self.limits);
@@ -117,7 +115,7 @@ impl Mesh {
                 let drained = async move { drop(drain.wait_for(|drained| *drained >= number).await) };
                 drop(connections.send(serve(theirs, &settings, drained, handler).await));
             });
-            Ok((ours, identity("server")))
+            Ok(Dialed::new(ours, identity("server")))
         }
     }
 

@@ -29,7 +29,7 @@ impl Ca {
             roots: vec![self.0.der().to_vec()],
             key: key.serialize_der(),
         };
-        Arc::new(Credentials::new(identity(name), material, TlsPolicy::default()).unwrap())
+        Arc::new(Credentials::new(identity(name), material, &TlsPolicy::default().into()).unwrap())
     }
 }
 

@@ -57,6 +57,60 @@ async fn different_keys_never_share() {
 }
 
 #[tokio::test]
+async fn a_revoked_peer_is_cut_off_and_the_next_stream_dials_again() {
+    let mut mesh = Mesh::usual().await;
+    let revoked = Arc::new(Notify::new());
+    let dial = || {
+        let (dialing, revoked) = (mesh.dial(), Arc::clone(&revoked));
+        async move {
+            let mut dialed = dialing.await?;
+            dialed.revoked = Box::pin(async move { revoked.notified().await });
+            Ok::<_, NoRoute>(dialed)
+        }
+    };
+    let tunnel = mesh.pool.open(&key("uid"), dial, &head()).await.unwrap();
+    let (near, app) = sockets().await;
+    let (cut, limits) = (tunnel.revoked(), mesh.limits);
+    let relay = tokio::spawn(async move { tunnel.relay(app, &Meter::new(), cut, &limits).await });
+    revoked.notify_one();
+    let ended = relay.await.unwrap();
+    assert!(matches!(ended, Ok(Ended::Cut(()))), "{ended:?}");
+    hear_rst(&mut { near }).await;
+    assert_eq!(mesh.pool.connections(), 0);
+    assert!(mesh.closed.recv().await.unwrap().is_ok(), "the server sees an end");
+    mesh.open().await.unwrap();
+    assert_eq!(mesh.dials(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_revoked_peer_has_not_answered_ends_as_revoked() {
+    let pool = Pool::new(Settings::default());
+    let (ours, theirs) = duplex(64 << 10);
+    let revoked = Arc::new(Notify::new());
+    let ours = parking_lot::Mutex::new(Some(ours));
+    let dial = || {
+        let (stream, revoked) = (ours.lock().take().unwrap(), Arc::clone(&revoked));
+        let revoked = Box::pin(async move { revoked.notified().await });
+        async move { Ok::<_, NoRoute>(Dialed { revoked, ..Dialed::new(stream, identity("server")) }) }
+    };
+    let server = tokio::spawn(async move {
+        let mut connection = h2::server::handshake(theirs).await.unwrap();
+        let request = connection.accept().await.unwrap().unwrap();
+        (connection.accept().await.is_none(), request)
+    });
+    let head = head();
+    let key = key("uid");
+    let (opened, ()) = tokio::join!(pool.open(&key, dial, &head), async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        revoked.notify_one();
+    });
+    let error = opened.unwrap_err();
+    assert!(matches!(error, TunnelError::Revoked), "{error:?}");
+    assert_eq!(error.reason(), Reason::Revoked);
+    drop(server);
+}
+
+#[tokio::test]
 async fn openers_share_one_dial_and_its_error() {
     let pool = Pool::new(Settings::default());
     let (dials, gate) = (AtomicUsize::new(0), Arc::new(Notify::new()));
@@ -64,7 +118,7 @@ async fn openers_share_one_dial_and_its_error() {
         let (number, gate) = (dials.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(&gate));
         async move {
             gate.notified().await;
-            Err::<(DuplexStream, Identity), _>(NoRoute(number))
+            Err::<Dialed<DuplexStream>, _>(NoRoute(number))
         }
     };
     let key = key("uid");
@@ -114,7 +168,7 @@ async fn a_dial_that_panics_is_told_to_its_openers() {
     let pool = Pool::new(Settings::default());
     let dial = || async {
         assert!(identity("x").to_string().is_empty(), "on purpose");
-        Err::<(DuplexStream, Identity), _>(NoRoute(0))
+        Err::<Dialed<DuplexStream>, _>(NoRoute(0))
     };
     let error = pool.open(&key("uid"), dial, &head()).await.unwrap_err();
     assert!(matches!(error, TunnelError::Abandoned), "{error:?}");
@@ -285,7 +339,7 @@ impl AsyncWrite for Rejected {
 #[tokio::test]
 async fn a_server_that_rejects_our_certificate_late_is_a_failure_of_tls() {
     let pool = Pool::new(Settings::default());
-    let dial = || async { Ok::<_, NoRoute>((Rejected, identity("server"))) };
+    let dial = || async { Ok::<_, NoRoute>(Dialed::new(Rejected, identity("server"))) };
     let error = pool.open(&key("uid"), dial, &head()).await.unwrap_err();
     assert!(matches!(error, TunnelError::Handshake { .. }), "{error:?}");
     assert_eq!(error.reason(), Reason::TlsFailed);

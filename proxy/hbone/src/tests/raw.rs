@@ -66,17 +66,19 @@ impl RawServer {
 /// A dial that brings this stream, and fails when asked again.
 pub(super) fn once(
     stream: DuplexStream,
-) -> impl Fn() -> std::future::Ready<Result<(DuplexStream, Identity), NoRoute>> {
+) -> impl Fn() -> std::future::Ready<Result<Dialed<DuplexStream>, NoRoute>> {
     each(vec![stream])
 }
 
 /// Dials that bring these streams, one after the other.
 pub(super) fn each(
     streams: Vec<DuplexStream>,
-) -> impl Fn() -> std::future::Ready<Result<(DuplexStream, Identity), NoRoute>> {
+) -> impl Fn() -> std::future::Ready<Result<Dialed<DuplexStream>, NoRoute>> {
     let left = parking_lot::Mutex::new(streams.into_iter());
     move || {
-        std::future::ready(left.lock().next().map(|stream| (stream, identity("server"))).ok_or(NoRoute(0)))
+        std::future::ready(
+            left.lock().next().map(|stream| Dialed::new(stream, identity("server"))).ok_or(NoRoute(0)),
+        )
     }
 }
 
