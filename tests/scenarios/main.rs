@@ -50,6 +50,8 @@ fn main() -> ExitCode {
         policy::a_lifted_policy_lets_traffic_pass_again,
         drain::an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones,
         drain::an_ending_proxy_without_connections_ends_at_once,
+        drain::a_rolling_update_of_both_nodes_refuses_no_new_connection,
+        drain::a_deleted_pod_ends_its_connections_at_both_ends_at_once,
         inputs::a_malformed_variable_ends_the_proxy_with_its_name,
         inputs::an_unusable_root_is_told_by_its_name,
         inputs::an_unusable_token_is_told_by_its_file,
