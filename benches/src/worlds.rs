@@ -30,6 +30,8 @@ pub fn empty() -> World {
         node_name: NODE.into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: proxy_core::decide::guard::OwnPorts::default(),
+        loopback_tunnels: true,
         unknown_policy: Strictness::Report,
     })
 }

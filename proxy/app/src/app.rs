@@ -1,6 +1,7 @@
 //! Wiring: which runtime runs what, in which order things start, and in which order they stop.
 
 mod privilege;
+mod resident;
 mod servers;
 mod stop;
 
@@ -10,14 +11,16 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xds_client::ads;
 
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{Config, ProxyMode};
 use crate::http_server::{BindError, Large};
 use crate::ingest::Ingest;
 use crate::metrics::{About, Metrics};
+use crate::net::listen::ListenError;
 use crate::node::{self, Node};
 use crate::ready::{self, Ready};
 use crate::telemetry::LogControl;
@@ -34,8 +37,11 @@ pub enum StartError {
     /// One of the process's own servers cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A privilege is missing, without which no pod could be served.
-    #[error("{attempt}: the proxy needs CAP_SYS_ADMIN and CAP_NET_ADMIN")]
+    /// A port on which the process serves its own namespace is taken.
+    #[error(transparent)]
+    Listen(ListenError),
+    /// A privilege is missing, without which nobody could be served.
+    #[error("{attempt}: the proxy needs {needs}", needs = privilege::NEEDED)]
     Privilege {
         /// What was tried.
         attempt: &'static str,
@@ -51,7 +57,7 @@ pub enum StartError {
 /// Something it cannot do without is not there; nothing was served.
 pub fn run(config: Config, log: LogControl) -> Result<(), StartError> {
     raise_descriptor_limit();
-    let home = check_privileges(config.sockets.mark)?;
+    let home = check_privileges(&config)?;
     let workers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads)
         .thread_name("data-plane")
@@ -81,7 +87,10 @@ async fn serve(
     data_plane: Handle,
 ) -> Result<(), StartError> {
     let stop = CancellationToken::new();
-    let ready = Ready::waiting_for(&[ready::STATE, ready::PODS]);
+    let ready = Ready::waiting_for(match config.mode {
+        ProxyMode::Shared { .. } => &[ready::STATE, ready::PODS],
+        ProxyMode::Dedicated(_) => &[ready::STATE, ready::PROXY],
+    });
     let servers = Servers::bind(&config.ports).await?;
     let metrics = Metrics::new(About {
         tag: &config.node.istio_version,
@@ -100,23 +109,32 @@ async fn serve(
         stop: stop.clone(),
         dumps: Large::at_most(admin::DUMPS),
     };
+    let resident = resident::bind(&config, &node, &home, &data_plane)?;
+    ready.done(ready::PROXY);
     servers.serve(&ready, &admin, &metrics, &stop);
     tokio::spawn(node::sweep(Arc::clone(&node)));
     start_discovery(&config, &node, &metrics, &ready, synced);
 
-    let follower = Follower {
-        socket: config.inpod.socket.clone(),
-        node: Arc::clone(&node),
-        home,
-        workloads: workloads.clone(),
-        ready: ready.clone(),
-        metrics: metrics.pods.clone(),
-    };
-    let following = data_plane.spawn(follow(follower, when_synced, stop.clone()));
+    let mut serving = JoinSet::new();
+    if let Some(bound) = resident {
+        let serve = resident::serve(bound, workloads.clone(), when_synced.clone(), stop.clone());
+        serving.spawn_on(serve, &data_plane);
+    }
+    if matches!(config.mode, ProxyMode::Shared { .. }) {
+        let follower = Follower {
+            socket: config.inpod.socket.clone(),
+            node: Arc::clone(&node),
+            home,
+            workloads: workloads.clone(),
+            ready: ready.clone(),
+            metrics: metrics.pods.clone(),
+        };
+        serving.spawn_on(follow(follower, when_synced, stop.clone()), &data_plane);
+    }
     stop::signalled(&stop).await;
     stop.cancel();
     // The follower first: a pod that is announced from now on belongs to our successor.
-    let _ = following.await;
+    while serving.join_next().await.is_some() {}
     data_plane.spawn(stop::drain(workloads, config.drain_deadline)).await.unwrap_or_else(|error| {
         tracing::error!("draining failed: {error}");
     });
@@ -136,7 +154,7 @@ fn start_discovery(
     };
     let sink = Ingest {
         live: Arc::clone(&node.live),
-        certificates: Arc::clone(&node.certificates),
+        certificates: matches!(config.mode, ProxyMode::Shared { .. }).then(|| Arc::clone(&node.certificates)),
         metrics: metrics.clone(),
         ready: ready.clone(),
         synced,

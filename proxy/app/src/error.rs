@@ -6,10 +6,12 @@ use std::fmt;
 use proxy_core::Reason;
 use proxy_core::decide::{AdmitError, Deny, RouteError, UnknownWorkload};
 use proxy_core::wire::hbone::RequestError;
+use proxy_core::wire::proxy_header::HeaderTooLong;
 use proxy_hbone::{RelayError, TunnelError};
 use proxy_mtls::{IdentityError, TlsError};
 
 use crate::net::dial::DialError;
+use crate::socks5::SocksError;
 
 /// The ending of one connection.
 ///
@@ -28,6 +30,10 @@ pub(crate) enum ConnError {
     Lookups,
     #[error("connection failed")]
     Dial(#[source] DialError),
+    #[error(transparent)]
+    Header(#[from] HeaderTooLong),
+    #[error("write the PROXY protocol header to the application")]
+    WriteHeader(#[source] std::io::Error),
     #[error("identity error")]
     Identity(#[from] IdentityError),
     #[error("too many TLS handshakes at once")]
@@ -53,6 +59,8 @@ pub(crate) enum ConnError {
     #[error("the peer took its request back")]
     Withdrawn,
     #[error(transparent)]
+    Socks(#[from] SocksError),
+    #[error(transparent)]
     Relay(RelayError),
 }
 
@@ -61,11 +69,13 @@ impl ConnError {
         match self {
             Self::Captured | Self::Withdrawn => Reason::Io,
             Self::Relay(error) => error.reason(),
+            Self::Socks(error) => error.reason(),
             Self::SelfCall => Reason::SelfCall,
             Self::UnknownWorkload(error) => error.reason(),
             Self::Route(error) => error.reason(),
             Self::Lookups => Reason::NoRoute,
-            Self::Dial(_) => Reason::ConnectFailed,
+            Self::Dial(_) | Self::WriteHeader(_) => Reason::ConnectFailed,
+            Self::Header(error) => error.reason(),
             Self::Identity(_) => Reason::IdentityUnavailable,
             Self::Handshakes => Reason::TlsFailed,
             Self::Tls(error) => error.reason(),

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy_core::Str;
-use proxy_core::decide::{self, Connection, InboundRequest};
+use proxy_core::decide::{self, Connection, InboundRequest, Permit, ProxyTunnel};
 use proxy_core::model::{Identity, Workload};
 use proxy_core::wire::baggage::Baggage;
 use proxy_core::wire::{baggage, forwarded, hbone};
 use proxy_hbone::{Incoming, TunnelError};
 use proxy_mtls::{Accepted, ServerStream, Standing};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::captured::{settle, unless_revoked};
@@ -179,7 +180,12 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
     conn.facts.destination_identity = Some(local.identity());
     conn.facts.destination = Party::Workload(Arc::clone(&local));
     conn.facts.original = asked.meant.as_ref().map(ToString::to_string);
-    let request = InboundRequest { authority, local: arrival.local, forwarded_host: asked.meant };
+    let request = InboundRequest {
+        authority,
+        source: arrival.source,
+        local: arrival.local,
+        forwarded_host: asked.meant,
+    };
     let admitted = node.live.decide(|world| decide::admit(world, &local, &request));
     let admission = admitted.await.ok_or(ConnError::Lookups)??;
     conn.facts.service = admission.service;
@@ -191,10 +197,30 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
         target: admission.target,
     };
     let watched = policy::ask(pod, &local, &connection).map_err(ConnError::Denied)?;
-    let as_client = arrival.transparent.then_some(arrival.source.ip());
-    let target = watched.permit.target();
-    let application = dial(&pod.netns, &pod.sockets, target, as_client).await.map_err(ConnError::Dial)?;
+    let application = deliver(arrival, &watched.permit, admission.tunnel).await?;
     Ok(Entered { local, watched, application })
+}
+
+/// Connects to the application that policy permits, and tells it whose connection it is if it takes PROXY protocol.
+async fn deliver(
+    arrival: &Arrival,
+    permit: &Permit,
+    tunnel: Option<ProxyTunnel>,
+) -> Result<TcpStream, ConnError> {
+    let pod = &arrival.pod;
+    let (target, loopback) = match &tunnel {
+        Some(tunnel) => (tunnel.dials(permit.target()), tunnel.loopback),
+        None => (permit.target(), false),
+    };
+    // What comes over loopback has to come from there: any other source would not find its way back.
+    let as_client = (arrival.transparent && !loopback).then_some(arrival.source.ip());
+    let header = tunnel.map(|tunnel| tunnel.header.encode(Some(&arrival.identity))).transpose()?;
+    let mut application = dial(&pod.netns, &pod.sockets, target, as_client).await.map_err(ConnError::Dial)?;
+    if let Some(header) = header {
+        // A fresh socket takes it whole: an application that reads nothing cannot make us wait here.
+        application.write_all(&header).await.map_err(ConnError::WriteHeader)?;
+    }
+    Ok(application)
 }
 
 /// The source as the control plane knows it by its address; as it describes itself when it is of another network.

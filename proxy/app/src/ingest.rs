@@ -17,7 +17,8 @@ mod tests;
 /// Where pushes go.
 pub(crate) struct Ingest {
     pub(crate) live: Arc<Live>,
-    pub(crate) certificates: Arc<Store>,
+    /// Where certificates are fetched ahead for the node's pods; none when nobody but the process itself is served.
+    pub(crate) certificates: Option<Arc<Store>>,
     pub(crate) metrics: Metrics,
     pub(crate) ready: Ready,
     pub(crate) synced: tokio::sync::watch::Sender<bool>,
@@ -58,11 +59,12 @@ impl Sink for Ingest {
 
 impl Ingest {
     fn follow(&self, effects: Effects) {
+        let Some(certificates) = &self.certificates else { return };
         for identity in &effects.wanted {
-            self.certificates.prefetch(identity);
+            certificates.prefetch(identity);
         }
         for identity in &effects.forgotten {
-            self.certificates.forget(identity);
+            certificates.forget(identity);
         }
     }
 }

@@ -23,9 +23,11 @@ mod passthrough;
 mod pod;
 mod policy;
 mod ready;
+mod socks5;
 mod telemetry;
 mod workloads;
 
 pub use app::{StartError, run};
 pub use http_server::BindError;
+pub use net::listen::ListenError;
 pub use telemetry::{LogControl, LogError, LogGuard, init as init_log};

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_core::Str;
+use proxy_core::decide::guard::OwnPorts;
 use proxy_core::world::{NodeContext, Strictness};
 use proxy_hbone::{RelayLimits, Settings};
 use proxy_mtls::{Store, TlsLimits};
 use xds_client::CaClient;
 
 use crate::certs::Authority;
-use crate::config::{Config, SocketConfig, TunnelConfig};
+use crate::config::{Config, ProxyMode, SocketConfig, TunnelConfig};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::metrics::traffic;
@@ -40,9 +41,13 @@ impl Node {
             node_name: config.node.name.as_str().into(),
             network: config.node.network.as_str().into(),
             cluster_domain: config.node.cluster_domain.as_str().into(),
+            own_ports: OwnPorts { socks5: config.socks5 },
+            loopback_tunnels: config.tunnel.loopback_apps,
             unknown_policy: Strictness::default(),
         };
-        let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, true);
+        // A dedicated proxy presents its own workload's token, and asks in nobody else's name.
+        let in_the_name_of_pods = matches!(config.mode, ProxyMode::Shared { .. });
+        let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, in_the_name_of_pods);
         let tunnel = &config.tunnel;
         Arc::new(Self {
             live: Arc::new(Live::new(context)),
@@ -74,6 +79,13 @@ impl Node {
             network: config.node.network.as_str().into(),
             log_decisions: config.log.policy_decisions,
         })
+    }
+}
+
+impl Node {
+    /// Whether applications may ask for connections by SOCKS5.
+    pub(crate) fn socks5(&self) -> bool {
+        self.live.now_known().node().own_ports.socks5
     }
 }
 

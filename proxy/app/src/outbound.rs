@@ -5,10 +5,10 @@ mod open;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proxy_core::decide::{self, Flow, Route, RouteKind, guard};
+use proxy_core::decide::{self, Flow, Route, RouteKind};
 use proxy_core::model::Workload;
 use proxy_core::wire::baggage;
-use proxy_hbone::{Tunnel, relay_tcp};
+use proxy_hbone::{Pool, Tunnel, relay_tcp};
 use tokio::net::TcpStream;
 
 use crate::captured::{Captured, unless_revoked};
@@ -25,21 +25,30 @@ use open::Opening;
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
     let mut conn = Conn::accepted(&pod, Reporter::Source, peer);
     let mut client = Captured::new(client);
-    let result = Box::pin(drive(&pod, &mut conn, &mut client, peer)).await;
+    let result = match client.socket().and_then(original_destination) {
+        Some(destination) => {
+            let flow = Flow::new(peer, destination);
+            Box::pin(carry(&pod, &pod.pool, &mut conn, &mut client, flow)).await
+        }
+        None => Err(ConnError::Captured),
+    };
     conn.close(result);
     client.refuse().await;
 }
 
-async fn drive(
+/// Carries the client to where `flow` goes, through the tunnels of `pool`.
+pub(crate) async fn carry(
     pod: &Arc<Pod>,
+    pool: &Pool,
     conn: &mut Conn,
     client: &mut Captured,
-    peer: SocketAddr,
+    flow: Flow,
 ) -> Result<(), ConnError> {
-    let destination = client.socket().and_then(original_destination).ok_or(ConnError::Captured)?;
-    let flow = Flow::new(peer, destination);
+    let destination = flow.destination;
     conn.captured(flow);
-    if destination.ip().is_loopback() && guard::is_ours(destination.port()) {
+    if destination.ip().is_loopback()
+        && pod.node.live.now_known().node().own_ports.contain(destination.port())
+    {
         return Err(ConnError::SelfCall);
     }
     let source = pod.node.live.local_workload(&pod.info).await?;
@@ -52,7 +61,7 @@ async fn drive(
         conn.opened();
     }
     let (meter, limits) = (conn.meter(), pod.node.relay);
-    let opening = Opening { pod, source: &source, flow, route: &route };
+    let opening = Opening { pod, pool, source: &source, flow, route: &route };
     let cut = async {
         pod.cut.cancelled().await;
         ConnError::Drained

@@ -16,10 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::accept;
 use crate::config::SocketConfig;
-use crate::net::listen::{ListenError, Listener, listen};
+use crate::net::listen::{ListenError, Listener, Port, listen};
 use crate::net::netns::Netns;
 use crate::node::Node;
-use crate::{inbound, outbound, passthrough};
+use crate::{inbound, outbound, passthrough, socks5};
 
 pub(crate) use open::{Open, OpenConnection};
 
@@ -40,18 +40,29 @@ pub(crate) enum Role {
     Plain,
     /// Connections that the application opens, redirected.
     Captured,
+    /// Connections that the application asks for.
+    Asked,
 }
 
 impl Role {
     /// Everything that a pod in the mesh needs.
-    pub(crate) const POD: [Self; 3] = [Self::Tunnels, Self::Plain, Self::Captured];
-
-    const fn port(self) -> u16 {
-        match self {
-            Self::Tunnels => guard::HBONE,
-            Self::Plain => guard::PASSTHROUGH,
-            Self::Captured => guard::OUTBOUND,
+    pub(crate) const fn pod(socks5: bool) -> &'static [Self] {
+        let all = &[Self::Tunnels, Self::Plain, Self::Captured, Self::Asked];
+        match (socks5, all) {
+            (true, all) => all,
+            (false, [pod @ .., _]) => pod,
         }
+    }
+
+    const fn port(self) -> Port {
+        let (number, loopback, keepalive) = match self {
+            // HTTP/2 asks the peer itself.
+            Self::Tunnels => (guard::HBONE, false, false),
+            Self::Plain => (guard::PASSTHROUGH, false, true),
+            Self::Captured => (guard::OUTBOUND, false, true),
+            Self::Asked => (guard::SOCKS5, true, false),
+        };
+        Port { number, loopback, keepalive }
     }
 }
 
@@ -63,6 +74,8 @@ pub(crate) struct Pod {
     pub(crate) sockets: Arc<SocketConfig>,
     pub(crate) node: Arc<Node>,
     pub(crate) pool: Pool,
+    /// The tunnels of connections that were asked for, which no redirected one shares.
+    pub(crate) asked: Pool,
     /// Handshakes in progress with peers that are not known yet.
     pub(crate) handshakes: Semaphore,
     /// No new connections; tunnels say goodbye.
@@ -108,6 +121,7 @@ impl Pod {
             sockets,
             node: Arc::clone(node),
             pool: Pool::new(node.settings.clone()),
+            asked: Pool::new(node.settings.clone()),
             handshakes: Semaphore::new(node.tunnel.max_handshakes),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -130,6 +144,7 @@ impl Pod {
                 });
             }
             Role::Captured => self.serve(socket, outbound::serve),
+            Role::Asked => self.serve(socket, socks5::serve),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Ready(Arc<Mutex<BTreeSet<&'static str>>>);
 pub(crate) const STATE: &str = "state manager";
 /// The snapshot of this node's pods, and a proxy for each.
 pub(crate) const PODS: &str = "workload proxy manager";
+/// The listeners of a dedicated proxy.
+pub(crate) const PROXY: &str = "proxy";
 
 impl Ready {
     pub(crate) fn waiting_for(tasks: &[&'static str]) -> Self {

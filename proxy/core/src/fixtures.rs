@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     Moment, Str,
-    decide::Connection,
+    decide::{Connection, guard::OwnPorts},
     model::{
         Action, ApplicationTunnel, Attribute, CidrVip, Clause, Destination, GatewayAddress, Health,
         HealthPolicy, Identity, IpFamilies, LoadBalancer, LoadBalancerMode, Locale, Locality, Match,
@@ -19,6 +19,8 @@ pub(crate) fn node() -> NodeContext {
         node_name: "node-a".into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: OwnPorts::default(),
+        loopback_tunnels: true,
         unknown_policy: Strictness::Report,
     }
 }

@@ -1,11 +1,12 @@
 //! The parts of the dump that describe the process itself: its version and its configuration.
 
-use proxy_core::decide::guard;
+use proxy_core::decide::guard::OwnPorts;
+use proxy_core::model::PodInfo;
 use serde_json::{Map, Value, json};
 use xds_client::{Endpoint, Node, TrustAnchor};
 
 use super::dump::duration;
-use crate::config::{Config, SocketConfig};
+use crate::config::{Config, ProxyMode, SocketConfig};
 
 pub(super) fn version(istio_version: &str) -> Value {
     json!({
@@ -32,22 +33,33 @@ pub(super) fn config(config: &Config) -> Value {
 }
 
 fn process(config: &Config) -> Value {
-    let Config { node, inpod, ports, drain_deadline, threads, max_series, .. } = config;
+    let Config { mode, node, inpod, socks5, ports, drain_deadline, threads, max_series, .. } = config;
+    let own_ports = OwnPorts { socks5: *socks5 };
     let local = |port| json!({"Localhost": [ports.ipv6, port]});
     let everywhere = |port| json!({"SocketAddr": wildcard(ports.ipv6, port)});
     json!({
         "proxy": true,
-        "proxyMode": "Shared",
+        "proxyMode": match mode {
+            ProxyMode::Shared { .. } => "Shared",
+            ProxyMode::Dedicated(_) => "Dedicated",
+        },
         "proxyArgs": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        "proxyWorkloadInformation": null,
+        "proxyWorkloadInformation": match mode {
+            ProxyMode::Shared { .. } => None,
+            ProxyMode::Dedicated(info) => Some(workload(info)),
+        },
+        "ztunnelWorkload": match mode {
+            ProxyMode::Shared { itself } => itself.as_ref().map(workload),
+            ProxyMode::Dedicated(_) => None,
+        },
         "adminAddr": local(ports.admin),
         "statsAddr": everywhere(ports.stats),
         "readinessAddr": everywhere(ports.ready),
         "inboundAddr": wildcard(ports.ipv6, 15_008),
         "inboundPlaintextAddr": wildcard(ports.ipv6, 15_006),
         "outboundAddr": wildcard(ports.ipv6, 15_001),
-        "socks5Addr": null,
-        "illegalPorts": guard::OURS,
+        "socks5Addr": own_ports.socks5.then_some("127.0.0.1:15080"),
+        "illegalPorts": own_ports.numbers().collect::<Vec<_>>(),
         "network": node.network,
         "localNode": node.name,
         "clusterId": node.cluster_id,
@@ -57,6 +69,14 @@ fn process(config: &Config) -> Value {
         "inpodUds": inpod.socket,
         "ipv6Enabled": ports.ipv6,
         "maxSeries": max_series,
+    })
+}
+
+fn workload(info: &PodInfo) -> Value {
+    json!({
+        "name": &*info.name,
+        "namespace": &*info.namespace,
+        "serviceAccount": &*info.service_account,
     })
 }
 
@@ -73,6 +93,7 @@ fn traffic(config: &Config) -> Value {
         // ztunnel writes a bool, and Kiali, which wants text, then reads nothing.
         "requireOriginalSource": sockets.original_source.map(|required| required.to_string()),
         "inpodPortReuse": sockets.reuse_port,
+        "localhostAppTunnel": tunnel.loopback_apps,
         "enableEnhancedBaggage": tunnel.response_baggage,
         "dnsProxy": false,
         "dnsProxyAddr": {"Localhost": [config.ports.ipv6, 15_053]},

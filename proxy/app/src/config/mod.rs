@@ -2,6 +2,7 @@
 
 mod control;
 mod mesh;
+mod mode;
 pub(crate) mod raw;
 mod runtime;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proxy_core::model::PodInfo;
 use proxy_mtls::TlsPolicy;
 use xds_client::{Endpoint, Node};
 
@@ -22,6 +24,8 @@ use raw::Reader;
 /// Everything the process was told, checked. Each component receives its own part.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Whom it serves.
+    pub mode: ProxyMode,
     /// Who and where this proxy is.
     pub node: NodeConfig,
     /// The discovery service; `None` when `XDS_ADDRESS` is empty.
@@ -36,6 +40,8 @@ pub struct Config {
     pub tunnel: TunnelConfig,
     /// How pods are learnt.
     pub inpod: InpodConfig,
+    /// Whether applications may ask for connections by SOCKS5.
+    pub socks5: bool,
     /// The three HTTP servers of the process.
     pub ports: PortConfig,
     /// Log filter and format.
@@ -48,6 +54,18 @@ pub struct Config {
     pub threads: usize,
     /// Variables that were set and have no effect yet, each with what is missing.
     pub not_yet: Vec<(&'static str, &'static str)>,
+}
+
+/// Whom the process serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// Every pod that the node agent announces, each in its own network namespace.
+    Shared {
+        /// The pod that this process runs in; when it is told, its metrics are served in the mesh too.
+        itself: Option<PodInfo>,
+    },
+    /// This one workload, in the namespace that the process runs in.
+    Dedicated(PodInfo),
 }
 
 /// Who and where this proxy is.
@@ -86,8 +104,10 @@ pub struct CaConfig {
 /// Sockets inside pods.
 #[derive(Debug, Clone)]
 pub struct SocketConfig {
-    /// `SO_MARK` of every socket, by which the redirect rules know our packets.
-    pub mark: u32,
+    /// `SO_MARK` of sockets that connect, by which the redirect rules know our packets.
+    pub mark: Option<u32>,
+    /// `SO_MARK` of sockets that listen, and of what they accept.
+    pub listener_mark: Option<u32>,
     /// Keep the source address: required (`Some(true)`), never, or when the kernel lets us.
     pub original_source: Option<bool>,
     /// Listen on IPv6 too.
@@ -126,6 +146,8 @@ pub struct TunnelConfig {
     pub pool_max_streams: u16,
     /// How long an unused connection is kept.
     pub pool_idle: Duration,
+    /// Whether applications that take PROXY protocol are reached over loopback.
+    pub loopback_apps: bool,
     /// Whether a 200 describes the destination in `baggage`.
     pub response_baggage: bool,
     /// TLS handshakes.
@@ -220,15 +242,17 @@ impl Config {
             pqc: pqc(&mut reader),
         };
         let node = control::node(&reader);
+        let mode = mode::mode(&mut reader);
         let config = Self {
             xds: control::xds(&mut reader, &mesh, &node, tls),
             ca: control::ca(&mut reader, &node, tls),
             tls,
-            sockets: runtime::sockets(&mut reader, ipv6),
+            sockets: runtime::sockets(&mut reader, &mode, ipv6),
             tunnel: runtime::tunnel(&mut reader),
             inpod: InpodConfig {
                 socket: reader.text_or("INPOD_UDS", cni_plugin_wire::paths::DEFAULT_ZDS_SOCKET).into(),
             },
+            socks5: reader.flag("UNSTABLE_ENABLE_SOCKS5", false),
             ports: PortConfig {
                 admin: mesh.proxy_admin_port.unwrap_or(15_000),
                 stats: mesh.stats_port.unwrap_or(15_020),
@@ -244,6 +268,7 @@ impl Config {
             drain_deadline: runtime::drain_deadline(&mut reader),
             threads: runtime::threads(&mut reader, mesh.concurrency),
             not_yet: runtime::not_yet(&mut reader),
+            mode,
             node,
         };
         let errors = reader.into_errors();

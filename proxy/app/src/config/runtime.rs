@@ -4,9 +4,18 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use super::raw::{Reader, parse_cpus};
-use super::{ConfigError, Keepalive, SocketConfig, TunnelConfig};
+use super::{ConfigError, Keepalive, ProxyMode, SocketConfig, TunnelConfig};
 
-pub(super) fn sockets(reader: &mut Reader<'_>, ipv6: bool) -> SocketConfig {
+pub(super) fn sockets(reader: &mut Reader<'_>, mode: &ProxyMode, ipv6: bool) -> SocketConfig {
+    let mark: Option<u32> = reader.number("PACKET_MARK");
+    let (mark, listener_mark, reuse_port) = match mode {
+        ProxyMode::Shared { .. } => {
+            let mark = Some(mark.unwrap_or(1337));
+            (mark, mark, reader.flag("INPOD_PORT_REUSE", true))
+        }
+        // Nobody takes over from a dedicated proxy: a port that is in use is somebody else's.
+        ProxyMode::Dedicated(_) => (mark, None, false),
+    };
     let keepalive = Keepalive {
         time: reader.duration("KEEPALIVE_TIME").unwrap_or(Duration::from_secs(180)),
         interval: reader.duration("KEEPALIVE_INTERVAL").unwrap_or(Duration::from_secs(180)),
@@ -14,10 +23,11 @@ pub(super) fn sockets(reader: &mut Reader<'_>, ipv6: bool) -> SocketConfig {
         user_timeout: reader.flag("USER_TIMEOUT_ENABLED", false),
     };
     SocketConfig {
-        mark: reader.number("PACKET_MARK").unwrap_or(1337),
+        mark,
+        listener_mark,
         original_source: reader.optional_flag("ENABLE_ORIG_SRC"),
         ipv6,
-        reuse_port: reader.flag("INPOD_PORT_REUSE", true),
+        reuse_port,
         keepalive: reader.flag("KEEPALIVE_ENABLED", true).then_some(keepalive),
         connect_timeout: reader.duration("ADIT_CONNECT_TIMEOUT").unwrap_or(Duration::from_secs(10)),
     }
@@ -43,6 +53,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
         frame_size,
         pool_max_streams,
         pool_idle: reader.duration("POOL_UNUSED_RELEASE_TIMEOUT").unwrap_or(Duration::from_secs(300)),
+        loopback_apps: reader.flag("LOCALHOST_APP_TUNNEL", true),
         response_baggage: reader.flag("ENABLE_RESPONSE_BAGGAGE", true),
         handshake_timeout: reader.duration("ADIT_TLS_HANDSHAKE_TIMEOUT").unwrap_or(Duration::from_secs(10)),
         half_close_timeout: reader.duration("ADIT_HALF_CLOSE_TIMEOUT").unwrap_or(Duration::from_secs(300)),
@@ -122,25 +133,12 @@ fn threads_asked(value: &str, cpus: usize) -> Result<usize, String> {
 
 /// Variables that are understood and have no effect yet; what would be unsafe to leave out refuses the start.
 pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static str)> {
-    match reader.text("PROXY_MODE").as_deref() {
-        None | Some("shared") => {}
-        Some("dedicated") => reader.refuse(ConfigError::Unsupported {
-            name: "PROXY_MODE",
-            why: "dedicated mode is not there yet; unset it or use shared",
-        }),
-        Some(other) => reader.refuse(ConfigError::Variable {
-            name: "PROXY_MODE",
-            value: other.to_owned(),
-            why: "want shared or dedicated".to_owned(),
-        }),
-    }
     if !reader.flag("ENABLE_PROXY", true) {
         reader.refuse(ConfigError::Unsupported {
             name: "ENABLE_PROXY",
             why: "with the proxy off nothing is left to run; unset it",
         });
     }
-    let socks5 = reader.flag("UNSTABLE_ENABLE_SOCKS5", false);
     let on_demand = reader.flag("XDS_ON_DEMAND", false);
     let set = |name: &'static str| reader.text(name).is_some_and(|value| !value.is_empty());
     let mut found = Vec::new();
@@ -149,7 +147,6 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
             found.push((name, missing));
         }
     };
-    add(socks5, "UNSTABLE_ENABLE_SOCKS5", "the SOCKS5 listener is not there yet");
     add(on_demand, "XDS_ON_DEMAND", "all addresses are subscribed to");
     add(set("CRL_PATH"), "CRL_PATH", "revocation lists are not checked yet");
     add(

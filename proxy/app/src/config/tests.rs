@@ -6,7 +6,9 @@ use std::time::Duration;
 use xds_client::{Credential, TrustAnchor};
 
 use super::raw::{parse_cpus, parse_duration};
-use super::{Config, ConfigError, Vars};
+use proxy_core::model::PodInfo;
+
+use super::{Config, ConfigError, ProxyMode, Vars};
 
 struct Table(BTreeMap<String, String>);
 
@@ -87,7 +89,6 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
         ("TERMINATION_GRACE_PERIOD_SECONDS", "0"),
         ("SECRET_TTL", "1s"),
         ("PROXY_MODE", "sidecar"),
-        ("PROXY_MODE", "dedicated"),
         ("PROXY_CONFIG", "concurrency: many"),
         ("COMPLIANCE_POLICY", "fips"),
         ("XDS_ADDRESS", "ftp://x"),
@@ -109,13 +110,51 @@ fn what_is_asked_for_and_not_there_yet_is_told_by_its_name() {
         ("PREFERED_SERVICE_NAMESPACE", "default", true),
         ("CRL_PATH", "", false),
         ("LOCAL_XDS_PATH", "/etc/mesh.yaml", true),
-        ("UNSTABLE_ENABLE_SOCKS5", "true", true),
-        ("UNSTABLE_ENABLE_SOCKS5", "false", false),
         ("XDS_ON_DEMAND", "true", true),
     ] {
         let names: Vec<_> = good(&[(name, value)]).not_yet.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.contains(&name), told, "{name}={value}: {names:?}");
         assert!(names.len() <= 1, "{name}={value}: {names:?}");
+    }
+}
+
+#[test]
+fn a_dedicated_proxy_serves_the_workload_it_is_told() {
+    let info = |namespace: &str, name: &str, account: &str| PodInfo {
+        namespace: namespace.into(),
+        name: name.into(),
+        service_account: account.into(),
+    };
+    let config = good(&[("PROXY_MODE", "dedicated"), ("PROXY_WORKLOAD_INFO", "ns/web/web-account")]);
+    assert_eq!(config.mode, ProxyMode::Dedicated(info("ns", "web", "web-account")));
+    assert_eq!((config.sockets.mark, config.sockets.listener_mark), (None, None));
+    assert!(!config.sockets.reuse_port, "a port conflict must show");
+    let marked = good(&[
+        ("PROXY_MODE", "dedicated"),
+        ("PROXY_WORKLOAD_INFO", "ns/web/web-account"),
+        ("PACKET_MARK", "7"),
+    ]);
+    assert_eq!((marked.sockets.mark, marked.sockets.listener_mark), (Some(7), None));
+    for wrong in [None, Some(""), Some("ns/web"), Some("ns//sa"), Some("ns/web/sa/more")] {
+        let mut vars = vec![("PROXY_MODE", "dedicated")];
+        vars.extend(wrong.map(|wrong| ("PROXY_WORKLOAD_INFO", wrong)));
+        let errors = check(&vars).expect_err("no workload");
+        assert!(errors.iter().all(|error| error.to_string().contains("PROXY_WORKLOAD_INFO")), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_shared_proxy_is_in_the_mesh_itself_when_it_knows_its_three_names() {
+    let names =
+        [("POD_NAMESPACE", "istio-system"), ("POD_NAME", "ztunnel-x"), ("SERVICE_ACCOUNT", "ztunnel")];
+    let config = good(&names);
+    let ProxyMode::Shared { itself: Some(itself) } = &config.mode else { panic!("{:?}", config.mode) };
+    assert_eq!(itself.to_string(), "istio-system/ztunnel-x (ztunnel)");
+    assert_eq!((config.sockets.mark, config.sockets.listener_mark), (Some(1337), Some(1337)));
+    for left_out in 0..names.len() {
+        let mut rest = names.to_vec();
+        rest.remove(left_out);
+        assert_eq!(good(&rest).mode, ProxyMode::Shared { itself: None }, "{rest:?}");
     }
 }
 

@@ -40,16 +40,18 @@ fn rig() -> Rig {
         node_name: "n1".into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: proxy_core::decide::guard::OwnPorts::default(),
+        loopback_tunnels: true,
         unknown_policy: Strictness::default(),
     };
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let ingest = Ingest {
         live: Arc::new(Live::new(context)),
-        certificates: Store::new(
+        certificates: Some(Store::new(
             Arc::new(Asked(Arc::clone(&asked))),
             TlsPolicy::default(),
             Limits::default(),
-        ),
+        )),
         metrics: Metrics::new(About {
             tag: "t",
             data_plane: tokio::runtime::Handle::current(),

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -70,7 +72,9 @@ fn open(config: &SocketConfig, to: SocketAddr, source: Option<IpAddr>) -> Result
     let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM.cloexec().nonblocking(), Some(Protocol::TCP))
         .map_err(fail("create"))?;
-    socket.set_mark(config.mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    if let Some(mark) = config.mark {
+        socket.set_mark(mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    }
     socket.set_tcp_nodelay(true).map_err(fail("set TCP_NODELAY"))?;
     if let Some(keepalive) = config.keepalive {
         set_keepalive(&socket, keepalive).map_err(fail("set TCP keepalive"))?;
@@ -79,9 +83,6 @@ fn open(config: &SocketConfig, to: SocketAddr, source: Option<IpAddr>) -> Result
     if let Some(source) = source.filter(|ip| *ip != to.ip() && ip.is_ipv4() == to.is_ipv4())
         && let Err(error) = bind_as(&socket, source)
     {
-        if config.original_source == Some(true) {
-            return Err(DialError::Socket { attempt: "bind the client's address", source: error });
-        }
         tracing::warn!("cannot keep source address {source}, the application sees the pod's own: {error}");
     }
     Ok(socket)
@@ -98,5 +99,8 @@ fn bind_as(socket: &Socket, source: IpAddr) -> io::Result<()> {
             socket.set_freebind_v6(true)?;
         }
     }
+    // The port is chosen when the destination is known. Chosen here it would be one for all destinations, and a client
+    // could have no more connections at once than there are ephemeral ports; on a kernel without the option it still can.
+    let _ = setsockopt(socket, IpBindAddressNoPort, &true);
     socket.bind(&SocketAddr::new(source, 0).into())
 }

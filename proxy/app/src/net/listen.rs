@@ -12,17 +12,17 @@ use crate::config::{Keepalive, SocketConfig};
 /// Connections the kernel completes ahead of us. ztunnel keeps 128; a connect storm overruns that at once.
 const BACKLOG: i32 = 1_024;
 
-/// Why a pod's port cannot be listened on.
+/// Why a port of the data plane cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("listen on port {port} in the pod: {attempt}")]
-pub(crate) struct ListenError {
+pub struct ListenError {
     /// The port.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The step that failed.
-    pub(crate) attempt: &'static str,
+    pub attempt: &'static str,
     /// The kernel's answer.
     #[source]
-    pub(crate) source: io::Error,
+    pub source: io::Error,
 }
 
 /// A listener, and whether its connections may be carried on under the peer's address.
@@ -34,23 +34,38 @@ pub(crate) struct Listener {
     pub(crate) transparent: bool,
 }
 
-/// Binds `port` on every address of the pod.
+/// One port of a pod, and how it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Port {
+    /// Its number.
+    pub(crate) number: u16,
+    /// Only applications of the pod itself reach it, over `127.0.0.1`; otherwise it is on every address.
+    pub(crate) loopback: bool,
+    /// Whether TCP finds out that a peer is gone; what else finds out needs no probes.
+    pub(crate) keepalive: bool,
+}
+
+/// Binds a port of the pod.
 ///
 /// # Errors
 /// The namespace cannot be entered, the port cannot be bound, or a required option is refused.
-pub(crate) fn listen(netns: &Netns, config: &SocketConfig, port: u16) -> Result<Listener, ListenError> {
-    let fail = |attempt| move |source| ListenError { port, attempt, source };
+pub(crate) fn listen(netns: &Netns, config: &SocketConfig, port: Port) -> Result<Listener, ListenError> {
+    let fail = |attempt| move |source| ListenError { port: port.number, attempt, source };
     let (socket, transparent) =
         netns.run(|| bind(config, port)).map_err(fail("enter the network namespace"))??;
     let socket = TcpListener::from_std(socket.into()).map_err(fail("register with the runtime"))?;
     Ok(Listener { socket, transparent })
 }
 
-fn bind(config: &SocketConfig, port: u16) -> Result<(Socket, bool), ListenError> {
-    let fail = |attempt| move |source| ListenError { port, attempt, source };
-    let (socket, address) = wildcard_socket(config.ipv6, port).map_err(fail("create a socket"))?;
+fn bind(config: &SocketConfig, port: Port) -> Result<(Socket, bool), ListenError> {
+    let fail = |attempt| move |source| ListenError { port: port.number, attempt, source };
+    let (socket, address) =
+        if port.loopback { loopback_socket(port.number) } else { wildcard_socket(config.ipv6, port.number) }
+            .map_err(fail("create a socket"))?;
     socket.set_nonblocking(true).map_err(fail("set non-blocking"))?;
-    socket.set_mark(config.mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    if let Some(mark) = config.listener_mark {
+        socket.set_mark(mark).map_err(fail("set SO_MARK, which needs CAP_NET_ADMIN"))?;
+    }
     // What an application that had the port left behind (TIME_WAIT) would keep it for a minute from a socket that has only
     // the other option.
     socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR"))?;
@@ -59,7 +74,7 @@ fn bind(config: &SocketConfig, port: u16) -> Result<(Socket, bool), ListenError>
     }
     // Accepted sockets inherit both: no system call per connection.
     socket.set_tcp_nodelay(true).map_err(fail("set TCP_NODELAY"))?;
-    if let Some(keepalive) = config.keepalive {
+    if let Some(keepalive) = config.keepalive.filter(|_| port.keepalive) {
         set_keepalive(&socket, keepalive).map_err(fail("set TCP keepalive"))?;
     }
     socket.bind(&address.into()).map_err(fail("bind"))?;
@@ -87,6 +102,11 @@ fn wildcard_socket(ipv6: bool, port: u16) -> io::Result<(Socket, SocketAddr)> {
     }
     let socket = Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     Ok((socket, (Ipv4Addr::UNSPECIFIED, port).into()))
+}
+
+fn loopback_socket(port: u16) -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    Ok((socket, (Ipv4Addr::LOCALHOST, port).into()))
 }
 
 pub(super) fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> io::Result<()> {

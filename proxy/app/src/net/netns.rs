@@ -29,7 +29,7 @@ pub(crate) struct Netns(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    namespace: OwnedFd,
+    namespace: Arc<OwnedFd>,
     home: Arc<OwnedFd>,
     id: NetnsId,
 }
@@ -48,7 +48,16 @@ impl Netns {
     /// The descriptor cannot be examined.
     pub(crate) fn new(namespace: OwnedFd, home: Arc<OwnedFd>) -> io::Result<Self> {
         let id = identify(&namespace)?;
-        Ok(Self(Arc::new(Inner { namespace, home, id })))
+        Ok(Self(Arc::new(Inner { namespace: Arc::new(namespace), home, id })))
+    }
+
+    /// The namespace that the process runs in: nothing has to be entered, so no privilege is needed.
+    ///
+    /// # Errors
+    /// The descriptor cannot be examined.
+    pub(crate) fn here(home: &Arc<OwnedFd>) -> io::Result<Self> {
+        let id = identify(home)?;
+        Ok(Self(Arc::new(Inner { namespace: Arc::clone(home), home: Arc::clone(home), id })))
     }
 
     /// Which namespace this is.
@@ -62,7 +71,7 @@ impl Netns {
     /// # Errors
     /// The descriptor cannot be examined.
     pub(crate) fn is_namespace(&self) -> io::Result<bool> {
-        Ok(rustix::fs::fstatfs(&self.0.namespace)?.f_type == NSFS_MAGIC)
+        Ok(rustix::fs::fstatfs(&*self.0.namespace)?.f_type == NSFS_MAGIC)
     }
 
     /// Whether this is the namespace the process itself runs in, which no pod may claim.
@@ -78,6 +87,9 @@ impl Netns {
     /// # Errors
     /// The namespace cannot be entered; `work` has then not run.
     pub(crate) fn run<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        if Arc::ptr_eq(&self.0.namespace, &self.0.home) {
+            return Ok(work());
+        }
         setns(self.0.namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
         let _back = WayBack(&self.0.home);
         Ok(work())

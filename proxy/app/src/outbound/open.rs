@@ -8,7 +8,7 @@ use proxy_core::model::{Identity, Workload};
 use proxy_core::wire::hbone::Authority;
 use proxy_core::wire::{baggage, forwarded, traceparent::Traceparent};
 use proxy_core::{Reason, Str};
-use proxy_hbone::{ConnectHead, Dialed, Inside, PoolKey, Tunnel};
+use proxy_hbone::{ConnectHead, Dialed, Inside, Pool, PoolKey, Tunnel};
 use proxy_mtls::{ClientStream, Connected, IdentityError, TlsError};
 
 use crate::error::ConnError;
@@ -19,6 +19,7 @@ use crate::pod::Pod;
 #[derive(Clone, Copy)]
 pub(super) struct Opening<'a> {
     pub(super) pod: &'a Arc<Pod>,
+    pub(super) pool: &'a Pool,
     pub(super) source: &'a Workload,
     pub(super) flow: Flow,
     pub(super) route: &'a Route,
@@ -52,7 +53,7 @@ impl Opening<'_> {
     }
 
     async fn stream(&self, head: &ConnectHead, expected: &[Identity]) -> Result<Tunnel, ConnError> {
-        let Self { pod, source, flow, route } = self;
+        let Self { pod, pool, source, flow, route } = self;
         let key = PoolKey {
             source: source.identity(),
             expected: expected.to_vec(),
@@ -61,7 +62,7 @@ impl Opening<'_> {
             workload_uid: route.destination.as_ref().map(|workload| Str::clone(&workload.uid)),
         };
         let dial = || hop(Arc::clone(pod), key.clone());
-        pod.pool.open(&key, dial, head).await.map_err(ConnError::Tunnel)
+        pool.open(&key, dial, head).await.map_err(ConnError::Tunnel)
     }
 
     fn head(&self, authority: &Authority) -> ConnectHead {

@@ -23,6 +23,8 @@ fn live() -> Live {
         node_name: "n1".into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: proxy_core::decide::guard::OwnPorts::default(),
+        loopback_tunnels: true,
         unknown_policy: Strictness::default(),
     })
 }

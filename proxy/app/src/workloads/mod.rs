@@ -36,6 +36,8 @@ const AFTER_FAULT: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workloads {
     entries: Arc<Mutex<HashMap<PodUid, Entry>>>,
+    /// Proxies that no agent announced: of the process's own pod, or of the one workload it is for.
+    residents: Arc<Mutex<Vec<Arc<Pod>>>>,
     /// Proxies that are on their way out.
     stopping: TaskTracker,
 }
@@ -57,8 +59,14 @@ impl Workloads {
         all
     }
 
+    /// Takes in a proxy that is served until the process ends.
+    pub(crate) fn settle(&self, pod: Arc<Pod>) {
+        self.residents.lock().push(pod);
+    }
+
     fn pods(&self) -> impl Iterator<Item = Arc<Pod>> {
-        self.list().into_iter().filter_map(|(_, entry)| entry.pod)
+        let residents = self.residents.lock().clone();
+        self.list().into_iter().filter_map(|(_, entry)| entry.pod).chain(residents)
     }
 
     /// No pod accepts connections any more; those that are open go on.
@@ -322,7 +330,7 @@ impl Running {
         let id = netns.id();
         let node = &self.follower.node;
         let place = Place { info: info.clone(), netns: netns.clone(), sockets: Arc::clone(&node.sockets) };
-        let pod = Pod::bind(place, &Role::POD, node)?.serve();
+        let pod = Pod::bind(place, Role::pod(node.socks5()), node)?.serve();
         tracing::info!("pod {uid} ({info}) has its proxy");
         self.follower.metrics.started.inc();
         self.follower.workloads.entries.lock().insert(uid.clone(), Entry { info, pod: Some(pod), netns });

@@ -6,12 +6,25 @@ pub const OUTBOUND: u16 = 15001;
 pub const PASSTHROUGH: u16 = 15006;
 /// Where tunnels arrive.
 pub const HBONE: u16 = 15008;
+/// Where applications ask for connections by SOCKS5, when that is switched on.
+pub const SOCKS5: u16 = 15080;
 
-/// All of them.
-pub const OURS: [u16; 3] = [HBONE, PASSTHROUGH, OUTBOUND];
+/// The ports that this proxy listens on for connections to carry on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnPorts {
+    /// Whether [`SOCKS5`] is one of them.
+    pub socks5: bool,
+}
 
-/// Whether a connection to this port on a local address would come back to this proxy.
-#[must_use]
-pub const fn is_ours(port: u16) -> bool {
-    matches!(port, OUTBOUND | PASSTHROUGH | HBONE)
+impl OwnPorts {
+    /// Their numbers.
+    pub fn numbers(self) -> impl Iterator<Item = u16> {
+        [HBONE, PASSTHROUGH, OUTBOUND].into_iter().chain(self.socks5.then_some(SOCKS5))
+    }
+
+    /// Whether a connection to this port on a local address would come back to this proxy.
+    #[must_use]
+    pub fn contain(self, port: u16) -> bool {
+        self.numbers().any(|own| own == port)
+    }
 }

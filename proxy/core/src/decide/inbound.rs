@@ -1,15 +1,15 @@
 //! What an inbound connection may reach: whether a tunnel stream is meant for this workload, and where it lands.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
-use super::{Flow, Step, guard, outbound::waypoints};
+use super::{Flow, Step, outbound::waypoints};
 use crate::{
     Reason, Str,
-    model::{GatewayAddress, Service, TunnelProtocol, Workload},
-    wire::hbone::Authority,
+    model::{ApplicationTunnel, GatewayAddress, NetworkAddress, Service, TunnelProtocol, Workload},
+    wire::{hbone::Authority, proxy_header::ProxyHeader},
     world::{Found, World},
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub struct InboundRequest {
     /// What it asks for.
     pub authority: Authority,
+    /// The peer's end of the tunnel.
+    pub source: SocketAddr,
     /// The address at which the tunnel arrived: the pod's.
     pub local: SocketAddr,
     /// The service that the peer says its client meant: telemetry only, nothing is decided by it.
@@ -29,8 +31,31 @@ pub struct InboundRequest {
 pub struct Admission {
     /// The application's address, and the destination that policies see.
     pub target: SocketAddr,
+    /// What precedes the bytes for an application that takes PROXY protocol.
+    pub tunnel: Option<ProxyTunnel>,
     /// The service that the client most likely meant: telemetry only.
     pub service: Option<Arc<Service>>,
+}
+
+/// How an application gets its connections that takes PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyTunnel {
+    /// Whose connection it is.
+    pub header: ProxyHeader,
+    /// Whether the application listens on loopback, where only its own proxy gets to it.
+    pub loopback: bool,
+}
+
+impl ProxyTunnel {
+    /// Where to dial an application that policy permits at `target`.
+    #[must_use]
+    pub const fn dials(&self, target: SocketAddr) -> SocketAddr {
+        let loopback = match target.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        SocketAddr::new(if self.loopback { loopback } else { target.ip() }, target.port())
+    }
 }
 
 /// Why an inbound connection may not enter.
@@ -58,9 +83,9 @@ pub enum AdmitError {
     /// The target is a port of this proxy.
     #[error("attempted recursive call to ourselves: {0}")]
     SelfCall(SocketAddr),
-    /// The application wants a PROXY protocol header, which this version does not write.
-    #[error("workload {0} takes connections with a PROXY protocol header, which is not supported")]
-    ProxyProtocolUnsupported(Str),
+    /// The stream asks for a service by name, and the application wants an address in its PROXY protocol header.
+    #[error("no ip for service {0}, whose connections go through a PROXY protocol tunnel")]
+    NoVip(Str),
 }
 
 impl AdmitError {
@@ -69,7 +94,7 @@ impl AdmitError {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::IpMismatch { .. } => Reason::BadRequest,
-            Self::UnknownHost(_) | Self::NoPort { .. } | Self::ProxyProtocolUnsupported(_) => Reason::NoRoute,
+            Self::UnknownHost(_) | Self::NoPort { .. } | Self::NoVip(_) => Reason::NoRoute,
             Self::SelfCall(_) => Reason::SelfCall,
         }
     }
@@ -88,15 +113,15 @@ pub fn admit(
 }
 
 fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Result<Admission, AdmitError> {
-    let InboundRequest { authority, local: at, forwarded_host } = request;
+    let InboundRequest { authority, source, local: at, forwarded_host } = request;
     let address = at.ip().to_canonical();
-    let (port, asked_service) = match authority {
+    let (port, asked) = match authority {
         Authority::Addr(asked) => {
             let asked_ip = asked.ip().to_canonical();
             if !is_meant_for(world, local, address, asked_ip) {
                 return Err(AdmitError::IpMismatch { asked: asked_ip, local: address });
             }
-            (asked.port(), None)
+            (asked.port(), Asked::Address(*asked))
         }
         Authority::Host(host, port) => {
             let service = world
@@ -104,22 +129,53 @@ fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Resul
                 .ok_or_else(|| AdmitError::UnknownHost(host.clone()))?;
             let target = own_port(world, local, service, *port)
                 .ok_or_else(|| AdmitError::NoPort { service: host.clone(), port: *port })?;
-            (target, Some(service))
+            (target, Asked::Service(service, *port))
         }
     };
     let landing = SocketAddr::new(address, port);
-    if guard::is_ours(port) {
+    if world.node().own_ports.contain(port) {
         return Err(AdmitError::SelfCall(landing));
     }
-    let target = match local.application_tunnel {
-        Some(tunnel) if tunnel.protocol == TunnelProtocol::Proxy => {
-            return Err(AdmitError::ProxyProtocolUnsupported(local.uid.clone()));
-        }
-        Some(tunnel) => SocketAddr::new(address, tunnel.port.unwrap_or(port)),
-        None => landing,
+    let service = match asked {
+        Asked::Address(_) => service_meant(world, local, port, forwarded_host.as_deref()),
+        Asked::Service(service, _) => Some(service),
     };
-    let service = asked_service.or_else(|| service_meant(world, local, port, forwarded_host.as_deref()));
-    Ok(Admission { target, service: service.cloned() })
+    let service = service.cloned();
+    let Some(ApplicationTunnel { protocol, port: moved }) = local.application_tunnel else {
+        return Ok(Admission { target: landing, tunnel: None, service });
+    };
+    let tunnel = match protocol {
+        TunnelProtocol::None => None,
+        TunnelProtocol::Proxy => {
+            let destination = match asked {
+                Asked::Address(address) => address,
+                Asked::Service(service, port) => told_address(world, service, port)?,
+            };
+            let header = ProxyHeader { source: *source, destination };
+            Some(ProxyTunnel { header, loopback: world.node().loopback_tunnels })
+        }
+    };
+    Ok(Admission { target: SocketAddr::new(address, moved.unwrap_or(port)), tunnel, service })
+}
+
+/// What a stream asks for.
+#[derive(Clone, Copy)]
+enum Asked<'w> {
+    Address(SocketAddr),
+    /// A service, by name, and its port.
+    Service(&'w Arc<Service>, u16),
+}
+
+/// The address that stands for a service in a header without room for names: on this network, IPv4 if there is one.
+fn told_address(world: &World, service: &Service, port: u16) -> Result<SocketAddr, AdmitError> {
+    let network = &world.node().network;
+    let rank = |vip: &&NetworkAddress| {
+        let near = vip.network == *network;
+        (near, near && vip.address.is_ipv4())
+    };
+    let vip = service.vips.iter().max_by_key(rank);
+    let vip = vip.ok_or_else(|| AdmitError::NoVip(service.hostname().clone()))?;
+    Ok(SocketAddr::new(vip.address, port))
 }
 
 /// Decides where a captured plaintext connection to `local` lands: where it was going.
@@ -128,10 +184,11 @@ fn admit_now(world: &World, local: &Workload, request: &InboundRequest) -> Resul
 /// When that is a port of this proxy.
 pub fn admit_plain(world: &World, local: &Workload, flow: Flow) -> Result<Admission, AdmitError> {
     let target = flow.destination;
-    if guard::is_ours(target.port()) {
+    if world.node().own_ports.contain(target.port()) {
         return Err(AdmitError::SelfCall(target));
     }
-    Ok(Admission { target, service: service_meant(world, local, target.port(), None).cloned() })
+    let service = service_meant(world, local, target.port(), None).cloned();
+    Ok(Admission { target, tunnel: None, service })
 }
 
 /// Whether an address asked for is this workload's, or that of something this workload fronts.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use authorize::{Connection, Deny, DryRun, Permit, authorize};
-pub use inbound::{Admission, AdmitError, InboundRequest, admit};
+pub use inbound::{Admission, AdmitError, InboundRequest, ProxyTunnel, admit};
 pub use outbound::route;
 pub use route::{Route, RouteError, RouteKind};
 

@@ -65,7 +65,7 @@ impl From<RouteError> for Stop {
 impl Ask<'_> {
     fn route(self) -> Result<Route, Stop> {
         let wanted = self.flow.destination;
-        if guard::is_ours(wanted.port()) && self.is_own(wanted.ip()) {
+        if self.world.node().own_ports.contain(wanted.port()) && self.is_own(wanted.ip()) {
             return Err(RouteError::SelfCall(wanted).into());
         }
         let client = Some(&*self.source.namespace);

@@ -89,8 +89,12 @@ fn parse(text: &str) -> Option<Authority> {
     let (host, port) = text.rsplit_once(':')?;
     // `u16::from_str` takes a sign, an authority does not (RFC 3986, section 3.2.3).
     let port = port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)?.parse().ok()?;
-    let fits = !host.is_empty() && host.len() <= LONGEST_HOST && host.bytes().all(is_hostname_byte);
-    (port != 0 && fits).then(|| Authority::Host(host.into(), port))
+    (port != 0 && is_hostname(host)).then(|| Authority::Host(host.into(), port))
+}
+
+/// Whether a text can be a hostname.
+pub(super) fn is_hostname(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_HOST && text.bytes().all(is_hostname_byte)
 }
 
 const fn is_hostname_byte(byte: u8) -> bool {

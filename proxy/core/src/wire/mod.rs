@@ -3,4 +3,6 @@
 pub mod baggage;
 pub mod forwarded;
 pub mod hbone;
+pub mod proxy_header;
+pub mod socks5;
 pub mod traceparent;

@@ -11,6 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     Moment, Str,
+    decide::guard::OwnPorts,
     model::{Destination, GatewayAddress, NamespacedHostname, Policy, Service, Workload},
 };
 
@@ -42,6 +43,10 @@ pub struct NodeContext {
     pub network: Str,
     /// The DNS suffix of the cluster, such as `cluster.local`.
     pub cluster_domain: Str,
+    /// The proxy's own ports.
+    pub own_ports: OwnPorts,
+    /// Applications that take PROXY protocol are reached over loopback, where nobody else gets to them.
+    pub loopback_tunnels: bool,
     /// What a policy means that a workload names and the control plane has not sent.
     pub unknown_policy: Strictness,
 }

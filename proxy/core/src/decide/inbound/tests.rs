@@ -1,15 +1,18 @@
 //! What a tunnel stream may reach, as a table: what the world holds, what is asked for, where it lands.
 
+mod landing;
+
 use super::{AdmitError, InboundRequest, admit, admit_plain};
 use crate::{
-    Reason,
-    decide::{Flow, Step},
-    fixtures::{by_address, by_hostname, service, workload, world},
-    model::{TunnelProtocol, Workload},
-    world::{Change, World},
+    Moment, Reason,
+    decide::{Flow, Step, guard::OwnPorts},
+    fixtures::{node, service, workload, world},
+    model::Workload,
+    world::{Change, NodeContext, World},
 };
 
 const POD: &str = "10.0.0.2";
+const PEER: &str = "10.0.0.1:40000";
 
 fn pod() -> Workload {
     workload("web").at(POD).hbone()
@@ -18,6 +21,7 @@ fn pod() -> Workload {
 fn request(authority: &str, host: Option<&str>) -> InboundRequest {
     InboundRequest {
         authority: authority.parse().unwrap(),
+        source: PEER.parse().unwrap(),
         local: format!("{POD}:15008").parse().unwrap(),
         forwarded_host: host.map(Into::into),
     }
@@ -66,59 +70,32 @@ fn a_connect_for_another_address_is_refused() {
 
 #[test]
 fn our_own_ports_are_not_a_destination() {
-    for port in [15001, 15006, 15008] {
-        let at = format!("10.0.0.2:{port}");
-        check([], &pod(), &at, Err(AdmitError::SelfCall(at.parse().unwrap())));
-        let world = world([pod().into()]);
-        let flow = Flow::new("10.0.0.9:1".parse().unwrap(), at.parse().unwrap());
-        assert_eq!(admit_plain(&world, &pod(), flow), Err(AdmitError::SelfCall(at.parse().unwrap())));
+    let refused = |world: &World, port: u16| {
+        let at: std::net::SocketAddr = format!("{POD}:{port}").parse().unwrap();
+        let flow = Flow::new("10.0.0.9:1".parse().unwrap(), at);
+        let plain = admit_plain(world, &pod(), flow).err();
+        let tunneled = ask(world, &pod(), &at.to_string(), None).err();
+        assert_eq!(plain, tunneled, "port {port}");
+        plain == Some(AdmitError::SelfCall(at))
+    };
+    let without = world([pod().into()]);
+    let mut with = World::new(NodeContext { own_ports: OwnPorts { socks5: true }, ..node() });
+    with.apply(vec![pod().into()], Moment::default());
+    for (port, ours, ours_with_socks5) in [
+        (15001, true, true),
+        (15006, true, true),
+        (15008, true, true),
+        (15080, false, true),
+        (15053, false, false),
+        (15000, false, false),
+        (15020, false, false),
+        (15021, false, false),
+    ] {
+        assert_eq!((refused(&without, port), refused(&with, port)), (ours, ours_with_socks5), "port {port}");
     }
     let error = AdmitError::SelfCall("10.0.0.2:15001".parse().unwrap());
     assert!(error.to_string().starts_with("attempted recursive call to ourselves"));
     assert_eq!(error.reason().status(), Some(503));
-}
-
-#[test]
-fn a_waypoint_takes_what_it_fronts() {
-    let waypoint = || workload("waypoint").at(POD).hbone().serving("ns/waypoint", []);
-    for by in [by_address(POD), by_address("9.9.9.1"), by_hostname("ns/waypoint")] {
-        let changes = || -> [Change; 4] {
-            [
-                service("waypoint").at("9.9.9.1").into(),
-                service("svc").at("9.9.9.9").behind(by.clone()).into(),
-                service("canary").at("9.9.9.8").behind(by_address("10.0.0.77")).sharing(by.clone(), 1).into(),
-                workload("behind").at("10.0.0.3").behind(by.clone()).into(),
-            ]
-        };
-        for asked in ["9.9.9.9:80", "9.9.9.8:80", "10.0.0.3:80"] {
-            check(changes(), &waypoint(), asked, Ok("10.0.0.2:80"));
-            let mismatch = AdmitError::IpMismatch {
-                asked: asked.trim_end_matches(":80").parse().unwrap(),
-                local: "10.0.0.2".parse().unwrap(),
-            };
-            let stranger = workload("stranger").at("10.0.0.4");
-            let world = world(changes().into_iter().chain([stranger.clone().into(), waypoint().into()]));
-            let got = ask(&world, &stranger, asked, None).map(|(target, _)| target);
-            // By address, the fixture's tunnel does arrive where the waypoint is.
-            if by != by_address(POD) {
-                assert_eq!(got, Err(mismatch), "{by} fronts {asked}");
-            }
-        }
-    }
-}
-
-#[test]
-fn an_application_tunnel_takes_any_address_and_may_move_the_port() {
-    let tunneled = |port| pod().tunneled(TunnelProtocol::None, port);
-    check([], &tunneled(None), "10.0.0.3:8080", Ok("10.0.0.2:8080"));
-    check([], &tunneled(Some(15088)), "10.0.0.3:8080", Ok("10.0.0.2:15088"));
-}
-
-#[test]
-fn an_application_that_wants_a_proxy_header_is_refused() {
-    let local = pod().tunneled(TunnelProtocol::Proxy, Some(15088));
-    let error = AdmitError::ProxyProtocolUnsupported(local.uid.clone());
-    check([], &local, "10.0.0.2:8080", Err(error));
 }
 
 #[test]
