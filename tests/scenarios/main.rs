@@ -10,6 +10,7 @@ mod inputs;
 mod lab;
 mod policy;
 mod process;
+mod routes;
 mod standalone;
 mod telemetry;
 mod zds;
@@ -80,6 +81,21 @@ fn main() -> ExitCode {
         process::log_levels_change_while_it_runs,
         process::told_to_quit_it_drains_first,
         process::an_end_does_not_wait_for_who_does_not_answer,
+        routes::a_passthrough_service_is_left_alone_but_for_its_waypoint,
+        routes::a_prefix_stands_for_its_service_where_no_address_does,
+        routes::a_service_that_a_client_may_not_see_is_unknown_to_it,
+        routes::locality_and_health_decide_who_serves,
+        routes::a_recycled_address_never_meets_the_tunnel_of_who_had_it,
+        routes::waypoints::a_service_waypoint_is_the_next_hop_however_it_is_named,
+        routes::waypoints::a_workload_waypoint_serves_who_dials_the_pod_itself,
+        routes::waypoints::weighted_waypoints_take_their_shares,
+        routes::waypoints::a_waypoint_goes_straight_to_what_it_fronts,
+        routes::waypoints::an_unknown_waypoint_is_never_passed_by,
+        routes::networks::another_network_is_reached_by_a_tunnel_inside_a_tunnel,
+        routes::networks::endings_cross_both_tunnels_as_they_are,
+        routes::networks::the_peer_behind_the_gateway_is_told_whence_and_for_what,
+        routes::networks::a_gateway_that_is_no_way_is_told_and_resets_the_client,
+        routes::networks::an_unknown_gateway_is_never_passed_by,
     ])
 }
 

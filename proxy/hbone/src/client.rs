@@ -123,7 +123,6 @@ impl Tunnel {
     }
 
     /// Resolves when the next hop may no longer be talked to, for a relay's `cut`.
-    #[must_use]
     pub fn revoked(&self) -> WaitForCancellationFutureOwned {
         self.hold.revoked().clone().cancelled_owned()
     }

@@ -25,6 +25,11 @@ pub fn proxy_of(node: &str) -> PathBuf {
     }
 }
 
+/// Whether a node's proxy is ours.
+pub fn is_ours(node: &str) -> bool {
+    env::var_os(override_of(node)).is_none()
+}
+
 /// A line that says which proxies the suite runs.
 pub fn describe() -> String {
     let proxies = ["a", "b"].map(|node| {

@@ -155,8 +155,9 @@ impl Proxy {
         self.process.signal(Signal::SIGTERM);
     }
 
+    /// Waits until its dump is as it should be.
     #[track_caller]
-    fn wait_dump(&self, what: &str, look: impl Fn(&Value) -> Result<(), String>) -> &Self {
+    pub fn wait_dump(&self, what: &str, look: impl Fn(&Value) -> Result<(), String>) -> &Self {
         eventually(format_args!("{} {what}", self.process.name()), || {
             self.process.assert_running();
             look(&self.config_dump()?)
