@@ -1,5 +1,7 @@
 //! What a person may see of the store: certificates and states, never keys.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proxy_core::model::Identity;
@@ -30,6 +32,25 @@ pub struct CertInfo {
     pub not_before: u64,
     /// End of validity, seconds since the Unix epoch.
     pub not_after: u64,
+}
+
+/// How many identities are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// With a certificate that serves.
+    pub available: u64,
+    /// With one that serves, and should have been renewed for long.
+    pub overdue: u64,
+    /// With one that has ended.
+    pub expired: u64,
+    /// Before their first certificate.
+    pub initializing: u64,
+    /// Without a certificate, after an attempt that failed.
+    pub unavailable: u64,
+    /// When the first of the certificates ends, since the Unix epoch.
+    pub first_end: Option<Duration>,
+    /// Attempts that brought no certificate, since the start.
+    pub failures: u64,
 }
 
 impl From<&Certificate> for CertInfo {

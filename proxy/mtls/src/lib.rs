@@ -21,7 +21,7 @@ mod verify;
 
 pub use client::{ClientStream, Connected, connect};
 pub use credentials::{Credentials, Material, MaterialError};
-pub use dump::{CertDump, CertInfo};
+pub use dump::{Census, CertDump, CertInfo};
 pub use error::{FetchError, IdentityError, IdentityMismatch, TlsError};
 pub use provider::{TlsLimits, TlsPolicy, install_provider};
 pub use revoke::{CrlError, CrlFile, RevocationCounts, Revocations, Standing, follow};

@@ -81,16 +81,27 @@ impl Due {
 }
 
 impl Validity {
-    pub(crate) fn contains(&self, wall: Duration) -> bool {
-        (self.not_before..self.not_after).contains(&wall)
+    /// Whether no peer would accept it any more. One that has not begun is no reason to do anything: time will tell.
+    pub(crate) fn ended(&self, wall: Duration) -> bool {
+        wall >= self.not_after
     }
 
-    /// When to renew: at half-life, or now when the dates make no sense.
+    /// Whether it should have been renewed for long: three quarters of its time are over.
+    pub(crate) fn overdue(&self, wall: Duration) -> bool {
+        wall >= self.not_after.saturating_sub(self.lifetime() / 4)
+    }
+
+    /// When to renew: at half-life, or now when the dates make no sense. Clocks that differ a little do.
     pub(crate) fn renewal(&self, now: Now) -> Due {
-        if !self.contains(now.wall) {
+        let ahead = self.not_before.saturating_sub(now.wall);
+        if self.ended(now.wall) || ahead > SKEW || self.lifetime().is_zero() {
             return Due::Wall(now.wall);
         }
-        Due::Wall(self.not_before.saturating_add(self.not_after.saturating_sub(self.not_before) / 2))
+        Due::Wall(self.not_before.saturating_add(self.lifetime() / 2))
+    }
+
+    fn lifetime(&self) -> Duration {
+        self.not_after.saturating_sub(self.not_before)
     }
 }
 
@@ -134,10 +145,12 @@ impl Backoff {
 /// When to try again after a failure: in `delay`, and not later than the end of the certificate that still serves.
 pub(crate) fn retry(delay: Duration, serving: Option<Validity>, now: Now) -> Due {
     let left =
-        serving.filter(|validity| validity.contains(now.wall)).map(|validity| validity.not_after - now.wall);
+        serving.map(|validity| validity.not_after.saturating_sub(now.wall)).filter(|left| !left.is_zero());
     Due::Uptime(now.uptime + left.map_or(delay, |left| left.min(delay)))
 }
 
+/// How far the authority's clock may be ahead of ours without our asking again.
+const SKEW: Duration = Duration::from_secs(5 * 60);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(150);
 const PATIENCE: Duration = Duration::from_secs(15 * 60);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::credentials::{Credentials, Material};
-use crate::dump::CertDump;
+use crate::dump::{Census, CertDump};
 use crate::error::{FetchError, IdentityError};
 use crate::schedule::{Jitter, Now};
 use crate::table::{Asked, State, Table, describe};
@@ -165,6 +165,13 @@ impl Store {
             states.into_iter().map(|(identity, state)| describe(identity, &state)).collect();
         dump.sort_by_cached_key(|entry| entry.identity.to_string());
         dump
+    }
+
+    /// How many identities are in which state.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let wall = self.shared.clock.now().wall;
+        self.shared.table.lock().census(wall)
     }
 
     fn gone(&self, identity: &Identity) -> IdentityError {

@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use crate::credentials::Credentials;
-use crate::dump::{CertDump, CertInfo};
+use crate::dump::{Census, CertDump, CertInfo};
 use crate::error::{Chain, FetchError, IdentityError};
-use crate::schedule::{Backoff, Due, Jitter, Now, Priority, Turn, retry};
+use crate::schedule::{Backoff, Due, Jitter, Now, Priority, Turn, Validity, retry};
 
 /// What an identity has.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub(crate) struct Table {
     entries: HashMap<Identity, Entry>,
     limit: usize,
     attempts: u64,
+    failures: u64,
     stopped: bool,
 }
 
@@ -46,6 +47,8 @@ struct Entry {
     due: Due,
     attempt: Option<Attempt>,
     backoff: Backoff,
+    /// The certificate had ended when it came: by our clock no better one is to be had.
+    came_ended: bool,
     /// A workload of this identity is on the node.
     wanted: bool,
     /// Uptime of the last connection that asked.
@@ -60,13 +63,14 @@ struct Attempt {
 
 impl Table {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { entries: HashMap::new(), limit, attempts: 0, stopped: false }
+        Self { entries: HashMap::new(), limit, attempts: 0, failures: 0, stopped: false }
     }
 
     /// A connection needs the certificate of `identity` now.
     pub(crate) fn ask(&mut self, identity: &Identity, now: Now) -> Result<Asked, IdentityError> {
         let entry = self.enter(identity, Priority::RealTime, now)?;
         entry.used = now.uptime;
+        entry.retire_ended(identity, now);
         let state = entry.state.borrow().clone();
         Ok(match state {
             State::Initializing => Asked::Wait(entry.state.subscribe()),
@@ -147,7 +151,10 @@ impl Table {
         entry.attempt = None;
         match result {
             Ok(credentials) => entry.succeed(credentials, now, jitter),
-            Err(error) => entry.fail(identity, error, now, jitter),
+            Err(error) => {
+                self.failures += 1;
+                entry.fail(identity, error, now, jitter);
+            }
         }
     }
 
@@ -156,6 +163,31 @@ impl Table {
             .iter()
             .map(|(identity, entry)| (identity.clone(), entry.state.borrow().clone()))
             .collect()
+    }
+
+    /// How the certificates are, for an operator's alarms.
+    pub(crate) fn census(&self, wall: Duration) -> Census {
+        let mut census = Census { failures: self.failures, ..Census::default() };
+        for entry in self.entries.values() {
+            let Some(validity) = entry.validity() else {
+                match *entry.state.borrow() {
+                    State::Unavailable(_) => census.unavailable += 1,
+                    State::Initializing | State::Available(_) => census.initializing += 1,
+                }
+                continue;
+            };
+            let count = if validity.ended(wall) {
+                &mut census.expired
+            } else if validity.overdue(wall) {
+                &mut census.overdue
+            } else {
+                &mut census.available
+            };
+            *count += 1;
+            let first = census.first_end.get_or_insert(validity.not_after);
+            *first = validity.not_after.min(*first);
+        }
+        census
     }
 
     pub(crate) const fn stopped(&self) -> bool {
@@ -195,6 +227,7 @@ impl Entry {
             due: Due::Uptime(now.uptime),
             attempt: None,
             backoff: Backoff::default(),
+            came_ended: false,
             wanted: false,
             used: now.uptime,
         }
@@ -202,6 +235,7 @@ impl Entry {
 
     fn succeed(&mut self, credentials: Credentials, now: Now, jitter: Jitter) {
         let renewal = credentials.validity().renewal(now);
+        self.came_ended = credentials.validity().ended(now.wall);
         let identity = credentials.identity();
         self.priority = Priority::Background;
         // A certificate that wants renewal on arrival is served, but asking again without a pause would only hammer the
@@ -219,12 +253,7 @@ impl Entry {
     }
 
     fn fail(&mut self, identity: &Identity, error: FetchError, now: Now, jitter: Jitter) {
-        let serving = match &*self.state.borrow() {
-            State::Available(credentials) => {
-                Some(credentials.validity()).filter(|validity| validity.contains(now.wall))
-            }
-            State::Initializing | State::Unavailable(_) => None,
-        };
+        let serving = self.validity().filter(|validity| !validity.ended(now.wall));
         self.due = retry(self.backoff.failed(now, jitter), serving, now);
         let delay = self.due.wait(now);
         warn!(%identity, ?delay, serving = serving.is_some(), error = %Chain(&error), "no new certificate");
@@ -233,6 +262,27 @@ impl Entry {
         } else {
             self.priority = Priority::Warmup;
             self.state.send_replace(State::Unavailable(Arc::new(error)));
+        }
+    }
+
+    /// A certificate that has ended is not offered, however that came unnoticed: the machine slept, or its clock was set.
+    /// Who asks waits for one attempt at the next. What comes ended is another matter: it is our clock that is wrong, and
+    /// peers may think so too.
+    fn retire_ended(&mut self, identity: &Identity, now: Now) {
+        if self.came_ended || !self.validity().is_some_and(|validity| validity.ended(now.wall)) {
+            return;
+        }
+        warn!(%identity, "the certificate has ended, and is asked for anew");
+        self.state.send_replace(State::Initializing);
+        self.priority = Priority::RealTime;
+        self.due = Due::Uptime(now.uptime);
+    }
+
+    /// Of the certificate that serves.
+    fn validity(&self) -> Option<Validity> {
+        match &*self.state.borrow() {
+            State::Available(credentials) => Some(credentials.validity()),
+            State::Initializing | State::Unavailable(_) => None,
         }
     }
 

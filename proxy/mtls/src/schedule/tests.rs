@@ -35,13 +35,35 @@ fn a_certificate_is_renewed_at_half_life_by_the_wall_clock() {
 #[test]
 fn nonsensical_dates_are_renewed_now() {
     let not_begun = valid(10_000, 11_000);
-    renewed(not_begun, 9_999, 9_999);
+    renewed(not_begun, 9_699, 9_699);
     let over = valid(10_000, 11_000);
     renewed(over, 11_000, 11_000);
     let backward = valid(11_000, 10_000);
     renewed(backward, 10_500, 10_500);
     let never = valid(0, 0);
     renewed(never, 10_500, 10_500);
+}
+
+#[test]
+fn a_certificate_that_begins_a_little_later_is_renewed_at_its_half_life_all_the_same() {
+    renewed(valid(10_000, 11_000), 9_999, 10_500);
+    renewed(valid(10_000, 11_000), 9_700, 10_500);
+}
+
+#[test]
+fn a_certificate_has_ended_and_is_overdue_by_the_wall_clock() {
+    for (wall, overdue, ended) in [
+        (9_000, false, false),
+        (10_749, false, false),
+        (10_750, true, false),
+        (10_999, true, false),
+        (11_000, true, true),
+        (99_000, true, true),
+    ] {
+        let validity = valid(10_000, 11_000);
+        let got = (validity.overdue(seconds(wall)), validity.ended(seconds(wall)));
+        assert_eq!(got, (overdue, ended), "{wall}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The store against a source that the test answers by hand.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -16,7 +16,9 @@ use x509_parser::pem::parse_x509_pem;
 use super::{CertSource, Limits, SourceError, Store, TICK};
 use crate::credentials::MaterialError;
 use crate::testing::{Ca, identity, now, tcp, wanted};
-use crate::{Credentials, FetchError, IdentityError, Material, TlsLimits, TlsPolicy, accept, connect};
+use crate::{
+    Census, Credentials, FetchError, IdentityError, Material, TlsLimits, TlsPolicy, accept, connect,
+};
 
 #[tokio::test(start_paused = true)]
 async fn many_waiters_share_one_fetch() {
@@ -326,6 +328,169 @@ async fn a_machine_that_slept_renews_when_it_wakes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_leap_of_two_days_a_connection_waits_for_a_new_certificate_and_is_not_offered_the_old_one() {
+    let mut rig = Rig::new();
+    rig.provide("web").await;
+    let old = rig.have("web");
+    rig.skew(Duration::from_secs(2 * 86_400));
+    let began = Instant::now();
+    let waiters = [rig.ask("web"), rig.ask("web")];
+    rig.called("web").await.issue(&rig.ca);
+    for waiter in waiters {
+        let new = waiter.await.unwrap().unwrap();
+        assert!(!Arc::ptr_eq(&old, &new) && new.not_after() > rig.wall());
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO, "nobody waited for a tick");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leap_is_noticed_within_a_tick_without_any_connection() {
+    let mut rig = Rig::new();
+    rig.provide("web").await;
+    rig.no_call().await;
+    rig.skew(Duration::from_secs(2 * 86_400));
+    let woke = Instant::now();
+    rig.called("web").await.issue(&rig.ca);
+    assert!(woke.elapsed() <= TICK, "{:?}", woke.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_certificate_that_cannot_be_renewed_is_refused_at_once_and_not_served() {
+    let mut rig = Rig::new();
+    rig.provide("web").await;
+    rig.skew(Duration::from_secs(2 * 86_400));
+    let waiter = rig.ask("web");
+    rig.called("web").await.refuse();
+    let error = waiter.await.unwrap().unwrap_err();
+    assert!(matches!(error, IdentityError::Unavailable { .. }), "{error:?}");
+    assert!(matches!(rig.refused("web"), IdentityError::Unavailable { .. }));
+    rig.called("web").await.issue(&rig.ca);
+    settle().await;
+    assert!(rig.have("web").not_after() > rig.wall());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_clock_set_back_ten_minutes_what_there_is_serves_on_also_when_renewals_fail() {
+    let mut rig = Rig::new();
+    rig.provide("web").await;
+    let served = rig.have("web");
+    rig.set_back(Duration::from_secs(600));
+    rig.no_call().await;
+    assert!(Arc::ptr_eq(&rig.have("web"), &served));
+    let began = Instant::now();
+    rig.called("web").await.refuse();
+    settle().await;
+    assert_about(began.elapsed(), Duration::from_secs(600 + 500));
+    assert!(Arc::ptr_eq(&rig.have("web"), &served));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_renewal_before_the_start_of_validity_keeps_serving() {
+    let mut rig = Rig::new();
+    rig.store.prefetch(&identity("web"));
+    let call = rig.called("web").await;
+    // The clock is ten minutes behind the authority's.
+    let (from, to) = (call.wall + 600, call.wall + 4_200);
+    call.send(Ok(rig.ca.sign(wanted().uri(identity("web")).valid(from, to))));
+    let served = rig.ready("web").await;
+    rig.called("web").await.refuse();
+    settle().await;
+    assert!(Arc::ptr_eq(&rig.have("web"), &served));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_begins_in_a_minute_is_served_and_nobody_is_asked_again() {
+    let mut rig = Rig::new();
+    rig.store.prefetch(&identity("web"));
+    let call = rig.called("web").await;
+    let began = Instant::now();
+    let (from, to) = (call.wall + 60, call.wall + 1_060);
+    call.send(Ok(rig.ca.sign(wanted().uri(identity("web")).valid(from, to))));
+    rig.ready("web").await;
+    rig.called("web").await;
+    assert_about(began.elapsed(), Duration::from_secs(560));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_machine_renews_what_fell_due_when_it_thaws_and_drops_nothing() {
+    let mut rig = Rig::new();
+    for (name, seconds) in [("soon", 2_000), ("later", 86_400)] {
+        rig.store.prefetch(&identity(name));
+        let call = rig.called(name).await;
+        call.issue_for(&rig.ca, seconds);
+        rig.ready(name).await;
+    }
+    rig.skew(Duration::from_secs(20 * 60));
+    let thawed = Instant::now();
+    rig.called("soon").await.issue(&rig.ca);
+    assert!(thawed.elapsed() <= TICK, "{:?}", thawed.elapsed());
+    rig.no_call().await;
+    rig.have("later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_after_failures_begins_the_pace_anew() {
+    let mut rig = Rig::new();
+    rig.store.prefetch(&identity("web"));
+    for _ in 0..6 {
+        rig.called("web").await.refuse();
+    }
+    rig.called("web").await.issue_for(&rig.ca, 1_000);
+    settle().await;
+    rig.have("web");
+    rig.called("web").await.refuse();
+    let failed = Instant::now();
+    rig.called("web").await.issue(&rig.ca);
+    assert!(failed.elapsed() <= Duration::from_millis(1_200), "{:?}", failed.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_workloads_that_come_and_go_loses_none() {
+    let mut rig = Rig::with(Limits { in_flight: 4_096, ..Limits::default() });
+    for n in 0..2_000 {
+        rig.store.prefetch(&identity(&format!("sa{n}")));
+    }
+    for n in (0..2_000).filter(|n| n % 2 == 0) {
+        rig.store.forget(&identity(&format!("sa{n}")));
+    }
+    settle().await;
+    let mut asked = Vec::new();
+    while let Ok(call) = rig.calls.try_recv() {
+        if !call.answer.is_closed() {
+            asked.push(call.identity.clone());
+        }
+    }
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 1_000);
+    assert_eq!(rig.store.dump().len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_census_tells_what_an_alarm_needs() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.store.census(), Census::default());
+    for (name, seconds) in [("good", 86_400), ("late", 1_000)] {
+        rig.store.prefetch(&identity(name));
+        let call = rig.called(name).await;
+        call.issue_for(&rig.ca, seconds);
+        rig.ready(name).await;
+    }
+    rig.store.prefetch(&identity("bad"));
+    rig.called("bad").await.refuse();
+    rig.store.prefetch(&identity("new"));
+    settle().await;
+    let before = rig.store.census();
+    let first_end = rig.have("late").not_after();
+    let counted = Census { available: 2, initializing: 1, unavailable: 1, failures: 1, ..Census::default() };
+    assert_eq!(before, Census { first_end: Some(first_end), ..counted });
+    rig.skew(Duration::from_secs(800));
+    assert_eq!((rig.store.census().available, rig.store.census().overdue), (1, 1));
+    rig.skew(Duration::from_secs(400));
+    assert_eq!((rig.store.census().overdue, rig.store.census().expired), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn certificates_that_are_due_on_arrival_are_served_and_fetched_at_a_pace() {
     let mut rig = Rig::new();
     rig.store.prefetch(&identity("web"));
@@ -417,7 +582,7 @@ struct Rig {
     ca: Ca,
     store: Arc<Store>,
     calls: mpsc::UnboundedReceiver<Call>,
-    skew: Arc<AtomicU64>,
+    skew: Arc<AtomicI64>,
     began: Instant,
     epoch: Duration,
 }
@@ -443,11 +608,11 @@ impl Rig {
 
     fn with(limits: Limits) -> Self {
         let (calls, called) = mpsc::unbounded_channel();
-        let skew = Arc::new(AtomicU64::new(0));
+        let skew = Arc::new(AtomicI64::new(0));
         let (began, epoch) = (Instant::now(), now());
         let wall = {
             let skew = Arc::clone(&skew);
-            move || epoch + began.elapsed() + Duration::from_secs(skew.load(Ordering::Relaxed))
+            move || skewed(epoch + began.elapsed(), skew.load(Ordering::Relaxed))
         };
         let source = Arc::new(Scripted { calls });
         let store = Store::with_clock(source, TlsPolicy::default().into(), limits, Box::new(wall));
@@ -456,7 +621,12 @@ impl Rig {
 
     /// The wall clock jumps forward by this much.
     fn skew(&self, by: Duration) {
-        self.skew.fetch_add(by.as_secs(), Ordering::Relaxed);
+        self.skew.fetch_add(by.as_secs().cast_signed(), Ordering::Relaxed);
+    }
+
+    /// The wall clock is set back by this much.
+    fn set_back(&self, by: Duration) {
+        self.skew.fetch_sub(by.as_secs().cast_signed(), Ordering::Relaxed);
     }
 
     fn ask(&self, name: &str) -> JoinHandle<Result<Arc<Credentials>, IdentityError>> {
@@ -493,7 +663,7 @@ impl Rig {
     }
 
     fn wall(&self) -> Duration {
-        self.epoch + self.began.elapsed() + Duration::from_secs(self.skew.load(Ordering::Relaxed))
+        skewed(self.epoch + self.began.elapsed(), self.skew.load(Ordering::Relaxed))
     }
 
     async fn called(&mut self, want: &str) -> Call {
@@ -577,6 +747,11 @@ async fn served(credentials: &Arc<Credentials>, client: &Arc<Credentials>) -> St
     let connected = connected.unwrap();
     let leaf = &connected.stream.get_ref().1.peer_certificates().unwrap()[0];
     x509_parser::parse_x509_certificate(leaf).unwrap().1.serial.to_string()
+}
+
+fn skewed(clock: Duration, by: i64) -> Duration {
+    let by_so_much = Duration::from_secs(by.unsigned_abs());
+    if by < 0 { clock - by_so_much } else { clock + by_so_much }
 }
 
 /// Lets every task that can run do so.
