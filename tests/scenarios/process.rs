@@ -240,7 +240,7 @@ const REFUSED: i32 = 7;
 /// An address between the nodes that nobody has.
 const SILENT: &str = "10.0.0.200";
 /// Of what is set in one scenario, what has no effect yet.
-const TOLD: [&str; 2] = ["CRL_PATH", "ISTIO_META_DNS_CAPTURE"];
+const TOLD: [&str; 1] = ["ISTIO_META_DNS_CAPTURE"];
 /// What ztunnel's chart sets.
 const CHART: [&str; 21] = [
     "CA_ADDRESS",

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxy_mtls::CrlFile;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -113,6 +114,7 @@ async fn serve(
     ready.done(ready::PROXY);
     servers.serve(&ready, &admin, &metrics, &stop);
     tokio::spawn(node::sweep(Arc::clone(&node)));
+    follow_revocations(&config, &node).await;
     start_discovery(&config, &node, &metrics, &ready, synced);
 
     let mut serving = JoinSet::new();
@@ -139,6 +141,15 @@ async fn serve(
         tracing::error!("draining failed: {error}");
     });
     Ok(())
+}
+
+/// Before the first peer comes, and from then on.
+async fn follow_revocations(config: &Config, node: &Node) {
+    if let Some(asked) = &config.revocation {
+        let mut file = CrlFile::new(&asked.path);
+        file.begin(&node.revocations).await;
+        tokio::spawn(proxy_mtls::follow(file, Arc::clone(&node.revocations)));
+    }
 }
 
 fn start_discovery(

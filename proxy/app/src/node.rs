@@ -8,7 +8,7 @@ use proxy_core::Str;
 use proxy_core::decide::guard::OwnPorts;
 use proxy_core::world::{NodeContext, Strictness};
 use proxy_hbone::{RelayLimits, Settings};
-use proxy_mtls::{Store, TlsLimits};
+use proxy_mtls::{Revocations, Store, TlsContext, TlsLimits};
 use xds_client::CaClient;
 
 use crate::certs::Authority;
@@ -22,6 +22,7 @@ use crate::metrics::traffic;
 pub(crate) struct Node {
     pub(crate) live: Arc<Live>,
     pub(crate) certificates: Arc<Store>,
+    pub(crate) revocations: Arc<Revocations>,
     pub(crate) metrics: Metrics,
     /// Of sockets in pods that are announced.
     pub(crate) sockets: Arc<SocketConfig>,
@@ -49,13 +50,20 @@ impl Node {
         let in_the_name_of_pods = matches!(config.mode, ProxyMode::Shared { .. });
         let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, in_the_name_of_pods);
         let tunnel = &config.tunnel;
+        let revocations = config
+            .revocation
+            .as_ref()
+            .map_or_else(Revocations::none, |asked| Revocations::new(asked.unreadable));
+        let certificates = Store::new(
+            Arc::new(Authority(Arc::new(ca))),
+            TlsContext::new(config.tls, Arc::clone(&revocations)),
+            proxy_mtls::Limits::default(),
+        );
+        metrics.tell_identities(&certificates, &revocations);
         Arc::new(Self {
             live: Arc::new(Live::new(context)),
-            certificates: Store::new(
-                Arc::new(Authority(Arc::new(ca))),
-                config.tls,
-                proxy_mtls::Limits::default(),
-            ),
+            certificates,
+            revocations,
             metrics,
             sockets: Arc::new(config.sockets.clone()),
             settings: Settings {

@@ -48,6 +48,8 @@ pub struct Endpoint {
     pub headers: Vec<(String, String)>,
     /// Whether TLS 1.2 is spoken too; otherwise only 1.3.
     pub tls12: bool,
+    /// Whether only the hybrid post-quantum key exchange X25519MLKEM768 will do.
+    pub pqc: bool,
 }
 
 impl Endpoint {
@@ -134,6 +136,7 @@ impl fmt::Debug for Endpoint {
             .field("cluster_id", &self.cluster_id)
             .field("headers", &names)
             .field("tls12", &self.tls12)
+            .field("pqc", &self.pqc)
             .finish()
     }
 }

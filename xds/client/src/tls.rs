@@ -17,7 +17,7 @@ use crate::error::ChannelError;
 /// The configuration for one connection; reads the roots again.
 pub(crate) async fn config(endpoint: &Endpoint) -> Result<ClientConfig, ChannelError> {
     let roots = Arc::new(roots(endpoint).await?);
-    let provider = Arc::new(provider(endpoint.tls12));
+    let provider = Arc::new(provider(endpoint.tls12, endpoint.pqc));
     let failed = |error| ChannelError::Tls { uri: endpoint.uri.to_string(), source: error };
     let versions: &[_] =
         if endpoint.tls12 { &[&version::TLS13, &version::TLS12] } else { &[&version::TLS13] };
@@ -37,8 +37,8 @@ pub(crate) async fn config(endpoint: &Endpoint) -> Result<ClientConfig, ChannelE
     Ok(config)
 }
 
-/// As ztunnel: AES-GCM only, classical key exchange before the hybrid one.
-fn provider(tls12: bool) -> CryptoProvider {
+/// As ztunnel: AES-GCM only, classical key exchange before the hybrid one or none at all.
+fn provider(tls12: bool, pqc: bool) -> CryptoProvider {
     use aws_lc_rs::{cipher_suite as suite, kx_group};
     let mut cipher_suites = vec![suite::TLS13_AES_256_GCM_SHA384, suite::TLS13_AES_128_GCM_SHA256];
     if tls12 {
@@ -49,8 +49,11 @@ fn provider(tls12: bool) -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ]);
     }
-    let kx_groups =
-        vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768];
+    let kx_groups = if pqc {
+        vec![kx_group::X25519MLKEM768]
+    } else {
+        vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768]
+    };
     CryptoProvider { cipher_suites, kx_groups, ..aws_lc_rs::default_provider() }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proxy_core::world::Strictness;
 use proxy_mtls::TlsPolicy;
 use xds_client::{Credential, Endpoint, Node, TrustAnchor};
 
 use super::mesh::ProxyConfig;
 use super::raw::Reader;
-use super::{CaConfig, ConfigError, NodeConfig, XdsConfig};
+use super::{CaConfig, ConfigError, NodeConfig, RevocationConfig, XdsConfig};
 
 const DEFAULT_ROOT: &str = "./var/run/secrets/istio/root-cert.pem";
 const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
@@ -58,6 +59,17 @@ pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> 
         unreachable_endpoint(node)
     });
     CaConfig { endpoint, ttl }
+}
+
+pub(super) fn revocation(reader: &mut Reader<'_>) -> Option<RevocationConfig> {
+    let unreadable = reader.parse_with("ADIT_UNREADABLE_CRL", |value| match value {
+        "compat" => Ok(Strictness::Compat),
+        "report" => Ok(Strictness::Report),
+        "enforce" => Ok(Strictness::Enforce),
+        _ => Err("want compat, report or enforce".to_owned()),
+    });
+    let path = reader.text("CRL_PATH").filter(|path| !path.is_empty())?;
+    Some(RevocationConfig { path: path.into(), unreadable: unreadable.unwrap_or_default() })
 }
 
 /// The variables of one control-plane service.
@@ -113,6 +125,7 @@ fn endpoint(
             .map(|(name, value)| (name.to_ascii_lowercase(), value))
             .collect(),
         tls12: tls.tls12,
+        pqc: tls.pqc,
     })
 }
 
@@ -165,6 +178,7 @@ fn unreachable_endpoint(node: &NodeConfig) -> Endpoint {
         cluster_id: node.cluster_id.clone(),
         headers: Vec::new(),
         tls12: false,
+        pqc: false,
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_core::model::PodInfo;
+use proxy_core::world::Strictness;
 use proxy_mtls::TlsPolicy;
 use xds_client::{Endpoint, Node};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub ca: CaConfig,
     /// TLS between proxies and to the control plane.
     pub tls: TlsPolicy,
+    /// Revoked certificates; `None` when nobody asked for them.
+    pub revocation: Option<RevocationConfig>,
     /// Sockets inside pods.
     pub sockets: SocketConfig,
     /// The tunnel.
@@ -99,6 +102,15 @@ pub struct CaConfig {
     pub endpoint: Endpoint,
     /// Validity to ask for.
     pub ttl: Duration,
+}
+
+/// Revoked certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationConfig {
+    /// The file with the revocation lists.
+    pub path: PathBuf,
+    /// What to do with peers while there is a file of which no version could be read.
+    pub unreadable: Strictness,
 }
 
 /// Sockets inside pods.
@@ -247,6 +259,7 @@ impl Config {
             xds: control::xds(&mut reader, &mesh, &node, tls),
             ca: control::ca(&mut reader, &node, tls),
             tls,
+            revocation: control::revocation(&mut reader),
             sockets: runtime::sockets(&mut reader, &mode, ipv6),
             tunnel: runtime::tunnel(&mut reader),
             inpod: InpodConfig {

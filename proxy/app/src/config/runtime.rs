@@ -148,7 +148,6 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
         }
     };
     add(on_demand, "XDS_ON_DEMAND", "all addresses are subscribed to");
-    add(set("CRL_PATH"), "CRL_PATH", "revocation lists are not checked yet");
     add(
         set("LOCAL_XDS_PATH"),
         "LOCAL_XDS_PATH",

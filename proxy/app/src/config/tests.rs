@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use xds_client::{Credential, TrustAnchor};
 
+use proxy_core::world::Strictness;
+
 use super::raw::{parse_cpus, parse_duration};
 use proxy_core::model::PodInfo;
 
@@ -66,7 +68,10 @@ fn every_variable_of_the_chart_is_understood() {
     assert_eq!(config.threads, 1);
     assert_eq!(config.node.network, "net");
     assert!(config.log.json);
-    assert_eq!(config.not_yet.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["CRL_PATH"]);
+    assert_eq!(config.not_yet, []);
+    let revocation = config.revocation.expect("revocation is on");
+    assert_eq!(revocation.path.display().to_string(), "/var/run/secrets/istio/crl/ca-crl.pem");
+    assert_eq!(revocation.unreadable, Strictness::Report);
     let xds = config.xds.expect("xDS is on");
     assert_eq!(xds.endpoint.uri.to_string(), "https://istiod.istio-system.svc:15012/");
     assert_eq!(xds.node.pod_name, "ztunnel-x");
@@ -91,6 +96,7 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
         ("PROXY_MODE", "sidecar"),
         ("PROXY_CONFIG", "concurrency: many"),
         ("COMPLIANCE_POLICY", "fips"),
+        ("ADIT_UNREADABLE_CRL", "never"),
         ("XDS_ADDRESS", "ftp://x"),
         ("CA_ADDRESS", ""),
         ("ENABLE_PROXY", "false"),
@@ -102,13 +108,35 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
 }
 
 #[test]
+fn revocation_is_on_when_a_file_is_named_and_as_strict_as_told() {
+    assert_eq!(good(&[("CRL_PATH", "")]).revocation, None);
+    assert_eq!(good(&[("ADIT_UNREADABLE_CRL", "enforce")]).revocation, None);
+    for (told, want) in
+        [("compat", Strictness::Compat), ("report", Strictness::Report), ("enforce", Strictness::Enforce)]
+    {
+        let config = good(&[("CRL_PATH", "/crl.pem"), ("ADIT_UNREADABLE_CRL", told)]);
+        assert_eq!(config.revocation.expect("revocation is on").unreadable, want);
+    }
+}
+
+#[test]
+fn the_tls_switches_hold_for_the_control_plane_too() {
+    let config = good(&[("TLS12_ENABLED", "true"), ("COMPLIANCE_POLICY", "pqc")]);
+    let xds = config.xds.expect("xDS is on").endpoint;
+    for endpoint in [&xds, &config.ca.endpoint] {
+        assert!(endpoint.tls12 && endpoint.pqc);
+    }
+    let usual = good(&[]).ca.endpoint;
+    assert!(!usual.tls12 && !usual.pqc);
+}
+
+#[test]
 fn what_is_asked_for_and_not_there_yet_is_told_by_its_name() {
     for (name, value, told) in [
         ("ISTIO_META_DNS_CAPTURE", "TRUE", true),
         ("ISTIO_META_DNS_CAPTURE", "false", false),
         ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", true),
         ("PREFERED_SERVICE_NAMESPACE", "default", true),
-        ("CRL_PATH", "", false),
         ("LOCAL_XDS_PATH", "/etc/mesh.yaml", true),
         ("XDS_ON_DEMAND", "true", true),
     ] {

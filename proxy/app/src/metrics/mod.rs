@@ -1,5 +1,6 @@
 //! What Prometheus reads: names, types and label values as ztunnel's dashboards and Kiali expect them.
 
+mod identities;
 mod process;
 mod scrape;
 #[cfg(test)]
@@ -15,8 +16,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use proxy_mtls::{Revocations, Store};
 use tokio::runtime::Handle;
 
+use identities::Identities;
 use process::Process;
 use traffic::{Traffic, TrafficCollector};
 
@@ -36,6 +39,7 @@ pub(crate) struct Metrics {
     /// Decisions made without a policy that the workload names.
     pub(crate) unknown_policies: Counter,
     pub(crate) pods: PodMetrics,
+    identities: Identities,
 }
 
 /// What is told of the process from the start.
@@ -94,6 +98,7 @@ impl Metrics {
             xds_bytes: Family::default(),
             unknown_policies: Counter::default(),
             pods: PodMetrics::default(),
+            identities: Identities::default(),
         };
         let mut registry = Registry::default();
         let build: Family<BuildLabels, Gauge> = Family::default();
@@ -102,6 +107,7 @@ impl Metrics {
         metrics.register_istio(registry.sub_registry_with_prefix("istio"));
         metrics.pods.register(registry.sub_registry_with_prefix("workload_manager"));
         metrics.register_own(registry.sub_registry_with_prefix("adit"), about.lines_lost);
+        registry.register_collector(Box::new(metrics.identities.clone()));
         registry.register_collector(Box::new(Process { data_plane: about.data_plane }));
         metrics.registry = Arc::new(registry);
         metrics
@@ -149,6 +155,11 @@ impl Metrics {
             "The total number of connections counted without their names: all series were taken (unstable)",
             self.traffic.without_room.clone(),
         );
+    }
+
+    /// From now on the certificates of `store` are counted, and what `revocations` did.
+    pub(crate) fn tell_identities(&self, store: &Arc<Store>, revocations: &Arc<Revocations>) {
+        self.identities.tell(store, revocations);
     }
 
     /// The OpenMetrics text of everything.

@@ -14,6 +14,7 @@ fn endpoint(credential: Credential) -> Endpoint {
         cluster_id: "east".to_owned(),
         headers: vec![("X-Org".to_owned(), "secret-value".to_owned())],
         tls12: false,
+        pqc: false,
     }
 }
 

@@ -197,6 +197,25 @@ async fn an_older_tls_is_spoken_only_when_allowed() {
     istiod.stream().await;
 }
 
+#[tokio::test]
+async fn with_pqc_demanded_a_control_plane_without_it_is_refused() {
+    let authority = Authority::new();
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::X25519);
+    let classical = authority.server_with(provider, &["localhost"], TLS13);
+    let istiod = Istiod::start(Some(classical)).await;
+    let endpoint = istiod.tls_endpoint(TrustAnchor::Pem(authority.pem.clone()));
+    let (sink, mut record) = recorder(&[], &[]);
+    let _refused = follow(Endpoint { pqc: true, ..endpoint }, sink);
+    assert_eq!(record.termination().await, Termination::ConnectionError);
+
+    let mut istiod = Istiod::start(Some(authority.server(&["localhost"], TLS13))).await;
+    let endpoint = istiod.tls_endpoint(TrustAnchor::Pem(authority.pem.clone()));
+    let (sink, _record) = recorder(&[], &[]);
+    let _accepted = follow(Endpoint { pqc: true, ..endpoint }, sink);
+    istiod.stream().await;
+}
+
 async fn plaintext(refused: &[&'static str]) -> (Istiod, Client, Record) {
     let istiod = Istiod::start(None).await;
     let (sink, record) = recorder(refused, &[]);

@@ -121,6 +121,7 @@ impl Istiod {
             cluster_id: "Kubernetes".to_owned(),
             headers: Vec::new(),
             tls12: false,
+            pqc: false,
         }
     }
 
@@ -228,11 +229,19 @@ impl Authority {
         names: &[&str],
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> rustls::ServerConfig {
+        self.server_with(aws_lc_rs::default_provider(), names, versions)
+    }
+
+    pub(crate) fn server_with(
+        &self,
+        provider: rustls::crypto::CryptoProvider,
+        names: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> rustls::ServerConfig {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_no_client_auth()
