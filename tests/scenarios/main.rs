@@ -89,11 +89,13 @@ fn main() -> ExitCode {
         routes::waypoints::a_service_waypoint_is_the_next_hop_however_it_is_named,
         routes::waypoints::a_workload_waypoint_serves_who_dials_the_pod_itself,
         routes::waypoints::weighted_waypoints_take_their_shares,
+        routes::waypoints::a_waypoint_comes_and_goes_without_a_failed_connection,
         routes::waypoints::a_waypoint_goes_straight_to_what_it_fronts,
         routes::waypoints::an_unknown_waypoint_is_never_passed_by,
         routes::networks::another_network_is_reached_by_a_tunnel_inside_a_tunnel,
         routes::networks::endings_cross_both_tunnels_as_they_are,
         routes::networks::the_peer_behind_the_gateway_is_told_whence_and_for_what,
+        routes::networks::traffic_fails_over_to_another_network_and_back,
         routes::networks::a_gateway_that_is_no_way_is_told_and_resets_the_client,
         routes::networks::an_unknown_gateway_is_never_passed_by,
     ])

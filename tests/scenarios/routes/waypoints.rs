@@ -1,6 +1,6 @@
 //! Services and workloads behind waypoints.
 
-use tests::lab::{Lab, Peer, Peers, Pod, Server, Speaks};
+use tests::lab::{Lab, Peer, Peers, Pod, Server, Speaks, eventually};
 
 use super::super::{captured, meshed, uncaptured};
 use super::{asked_for, at, give, ours, refused, told, uid, wait_service, wait_workload};
@@ -120,6 +120,42 @@ pub(crate) fn weighted_waypoints_take_their_shares() {
     let (few, most) = (story.peer.asked().len(), most.asked().len());
     assert_eq!(few + most, 60, "every connection takes one of them");
     assert!(few > 0 && most > few, "{few} and {most} of 60");
+}
+
+pub(crate) fn a_waypoint_comes_and_goes_without_a_failed_connection() {
+    let story = Story::new();
+    let web = uncaptured(&story.lab, "web", "b");
+    let direct = web.serve(7001, Speaks::Echo);
+    let to = at("10.97.0.1:80");
+    let service = |waypoint: &str| {
+        give(
+            &story.lab,
+            "service",
+            &format!(
+                "workloads: [{{uid: {}, services: {{default/svc.example: {{}}}}}}]
+services: [{{namespace: default, hostname: svc.example, vips: [/{}], ports: {{80: 7001}}{waypoint}}}]",
+                uid(&web),
+                to.ip()
+            ),
+        );
+    };
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        eventually(what, || {
+            story.client.connect(to).echo("hello");
+            if done() { Ok(()) } else { Err("not yet".to_owned()) }
+        });
+    };
+    service("");
+    wait_service(&story.lab, "svc.example", |service| !service["endpoints"][uid(&web)].is_null());
+    for _ in 0..3 {
+        let (before, asked) = (direct.served().len(), story.peer.asked().len());
+        until("connections go to the service", &|| direct.served().len() > before);
+        service(&format!(", waypoint: {{destination: /{}}}", story.waypoint.ip()));
+        until("connections take the waypoint", &|| story.peer.asked().len() > asked);
+        service("");
+        let before = direct.served().len();
+        until("connections go to the service again", &|| direct.served().len() > before);
+    }
 }
 
 pub(crate) fn a_waypoint_goes_straight_to_what_it_fronts() {
