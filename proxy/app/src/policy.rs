@@ -6,7 +6,7 @@ mod tests;
 use std::future::pending;
 
 use proxy_core::Moment;
-use proxy_core::decide::{Connection, Deny, Permit, authorize, local};
+use proxy_core::decide::{Connection, Deny, DryRun, Permit, Would, authorize, local};
 use proxy_core::model::{PodInfo, Workload};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -95,23 +95,25 @@ fn tell(pod: &Pod, connection: &Connection, verdict: Result<&Permit, &Deny>) {
         pod.node.metrics.unknown_policies.inc();
         tracing::warn!(%policy, pod = %pod.info, "a policy that the workload names is not known and has no effect");
     }
-    let loud = pod.node.log_decisions;
-    for matched in dry_run {
-        let source = connection.source;
-        if loud {
-            tracing::info!(policy = %matched.policy, action = ?matched.action, %source, "dry-run policy matched");
-        } else {
-            tracing::debug!(policy = %matched.policy, action = ?matched.action, %source, "dry-run policy matched");
-        }
+    // At info for who asks for it by AUTHZ_POLICY_INFO_LOGGING.
+    macro_rules! tell {
+        ($($line:tt)*) => {
+            if pod.node.log_decisions { tracing::info!($($line)*) } else { tracing::debug!($($line)*) }
+        };
     }
-    let (allowed, by) = match verdict {
-        Ok(permit) => (true, permit.policy()),
-        Err(deny) => (false, deny.policy.as_deref()),
-    };
     let (source, target) = (connection.source, connection.target);
-    if loud {
-        tracing::info!(allowed, policy = by, %source, %target, "policy decision");
-    } else {
-        tracing::debug!(allowed, policy = by, %source, %target, "policy decision");
+    for DryRun { policy, would, evidence } in dry_run {
+        let would = match would {
+            Would::Deny => "deny",
+            Would::Allow => "allow",
+            Would::NotAllow => "not allow",
+        };
+        tell!(%policy, would, %source, %target, %evidence, "dry-run policy");
     }
+    let (allowed, policy, evidence) = match verdict {
+        Ok(permit) => (true, permit.policy(), None),
+        Err(deny) => (false, deny.policy.as_deref(), deny.evidence.as_ref()),
+    };
+    let evidence = evidence.map(tracing::field::display);
+    tell!(allowed, policy, %source, %target, evidence, "policy decision");
 }

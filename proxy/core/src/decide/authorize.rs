@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use super::evidence::{self, Cause, Evidence};
 use super::matching::Facts;
 use crate::{
     Moment, Reason, Str,
@@ -38,6 +39,8 @@ pub struct Deny {
     pub policy: Option<Str>,
     /// How it came to the refusal.
     pub why: DenyCause,
+    /// Which rule denies, or which came closest to allowing, and by which attribute. Not for the peer.
+    pub evidence: Option<Box<Evidence>>,
     /// What dry-run policies would have done.
     pub dry_run: Vec<DryRun>,
 }
@@ -55,13 +58,26 @@ pub enum DenyCause {
     Unknown,
 }
 
-/// What a dry-run policy would have done: it means the connection.
+/// What a dry-run policy would have done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DryRun {
     /// The policy.
     pub policy: Str,
-    /// What it does with what it means.
-    pub action: Action,
+    /// What becomes of the connection when the policy counts.
+    pub would: Would,
+    /// The rule that means the connection, or for [`Would::NotAllow`] the one that came closest.
+    pub evidence: Box<Evidence>,
+}
+
+/// What becomes of a connection when a dry-run policy counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Would {
+    /// It is denied.
+    Deny,
+    /// It is allowed.
+    Allow,
+    /// It is refused, for nothing else allows it either.
+    NotAllow,
 }
 
 impl Permit {
@@ -127,7 +143,9 @@ impl fmt::Display for Deny {
             DenyCause::NotAllowed => f.write_str("allow policies exist, but none allowed"),
             DenyCause::Unreadable => write!(f, "explicitly denied by: {policy} (which cannot be read)"),
             DenyCause::Unknown => write!(f, "explicitly denied by: {policy} (which has not arrived)"),
-        }
+        }?;
+        // Behind the words that ztunnel has, for which people search.
+        self.evidence.as_ref().map_or(Ok(()), |evidence| write!(f, "; {evidence}"))
     }
 }
 
@@ -166,37 +184,55 @@ fn decide(
         if !facts.meant_by(policy) {
             continue;
         }
+        let evidence = Box::new(evidence::of_hit(&facts, policy));
         if policy.dry_run {
-            note(&mut dry_run, policy);
+            note(&mut dry_run, policy, Would::Deny, evidence);
         } else {
             let why = match policy.rules {
                 Rules::Any(_) => DenyCause::Denied,
                 Rules::Unreadable => DenyCause::Unreadable,
             };
-            return Err(Deny { policy: Some(policy.key.clone()), why, dry_run });
+            return Err(Deny { policy: Some(policy.key.clone()), why, evidence: Some(evidence), dry_run });
         }
     }
     let missing = match missing(world, local, now, age) {
         Ok(missing) => missing,
         Err(key) => {
-            return Err(Deny { policy: Some(key), why: DenyCause::Unknown, dry_run });
+            let evidence = Some(Box::new(Evidence::whole(key.clone(), Cause::Unknown)));
+            return Err(Deny { policy: Some(key), why: DenyCause::Unknown, evidence, dry_run });
         }
     };
-    let mut needs_leave = false;
-    let mut allowed_by = None;
-    for policy in policies().filter(|policy| policy.action == Action::Allow) {
+    let allowing = || policies().filter(|policy| policy.action == Action::Allow);
+    let (mut needs_leave, mut dry_leave, mut dry_allowed, mut allowed_by) = (false, false, false, None);
+    for policy in allowing() {
         needs_leave |= !policy.dry_run;
+        dry_leave |= policy.dry_run;
         // Once allowed, only dry runs are still of interest.
         if (policy.dry_run || allowed_by.is_none()) && facts.meant_by(policy) {
             if policy.dry_run {
-                note(&mut dry_run, policy);
+                dry_allowed = true;
+                let evidence = Box::new(evidence::of_hit(&facts, policy));
+                note(&mut dry_run, policy, Would::Allow, evidence);
             } else {
                 allowed_by = Some(policy.key.clone());
             }
         }
     }
+    let nearest = |dry_run: bool| {
+        let of_kind = allowing().filter(|policy| policy.dry_run == dry_run).map(|policy| &**policy);
+        evidence::nearest(&facts, world, local, of_kind).map(Box::new)
+    };
     if needs_leave && allowed_by.is_none() {
-        return Err(Deny { policy: None, why: DenyCause::NotAllowed, dry_run });
+        return Err(Deny { policy: None, why: DenyCause::NotAllowed, evidence: nearest(false), dry_run });
+    }
+    // Nobody asks for leave yet; once the dry runs count, they do, and nothing gives it.
+    if dry_leave && !dry_allowed && allowed_by.is_none() {
+        let refused = nearest(true).map(|evidence| DryRun {
+            policy: evidence.policy.clone(),
+            would: Would::NotAllow,
+            evidence,
+        });
+        dry_run.extend(refused);
     }
     let Missing { unknown, recheck_at } = missing;
     Ok(Permit { connection: connection.clone(), policy: allowed_by, dry_run, unknown, recheck_at })
@@ -209,10 +245,9 @@ fn applying<'a>(world: &'a World, local: &'a Workload) -> impl Iterator<Item = &
 }
 
 /// A policy that covers a workload twice is told once.
-fn note(dry_run: &mut Vec<DryRun>, policy: &Policy) {
-    let told = DryRun { policy: policy.key.clone(), action: policy.action };
-    if !dry_run.contains(&told) {
-        dry_run.push(told);
+fn note(dry_run: &mut Vec<DryRun>, policy: &Policy, would: Would, evidence: Box<Evidence>) {
+    if !dry_run.iter().any(|told| told.policy == policy.key) {
+        dry_run.push(DryRun { policy: policy.key.clone(), would, evidence });
     }
 }
 

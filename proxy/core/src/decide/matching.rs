@@ -1,22 +1,43 @@
 //! Whether a policy means a connection.
 
-use std::cell::OnceCell;
+use std::{
+    cell::OnceCell,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use ipnet::IpNet;
 
 use super::Connection;
-use crate::model::{Action, Attribute, Clause, Match, Policy, Rule, Rules, ServiceAccountMatch, StringMatch};
+use crate::model::{
+    Action, Attribute, Clause, Identity, Match, Policy, Rule, Rules, ServiceAccountMatch, StringMatch,
+};
 
 /// A connection, as matches see it.
 pub(super) struct Facts<'a> {
     connection: &'a Connection,
+    source: IpAddr,
+    target: SocketAddr,
     /// Built for the first policy that asks.
     principal: OnceCell<String>,
 }
 
+/// One pattern of a match, and what it is compared with.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Namespace(&'a StringMatch),
+    Principal(&'a StringMatch),
+    Account(&'a ServiceAccountMatch),
+    Source(&'a IpNet),
+    Destination(&'a IpNet),
+    Port(u16),
+}
+
 impl<'a> Facts<'a> {
-    pub(super) const fn of(connection: &'a Connection) -> Self {
-        Self { connection, principal: OnceCell::new() }
+    pub(super) fn of(connection: &'a Connection) -> Self {
+        let source = connection.source.ip().to_canonical();
+        let target = super::canonical(connection.target);
+        Self { connection, source, target, principal: OnceCell::new() }
     }
 
     pub(super) fn meant_by(&self, policy: &Policy) -> bool {
@@ -26,13 +47,13 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn meant_by_rule(&self, rule: &Rule) -> bool {
+    pub(super) fn meant_by_rule(&self, rule: &Rule) -> bool {
         rule.clauses.iter().all(|Clause { matches }| {
             matches.is_empty() || matches.iter().any(|wanted| self.meant_by_match(wanted))
         })
     }
 
-    fn meant_by_match(&self, wanted: &Match) -> bool {
+    pub(super) fn meant_by_match(&self, wanted: &Match) -> bool {
         let Match {
             namespaces,
             principals,
@@ -41,32 +62,84 @@ impl<'a> Facts<'a> {
             destination_ips,
             destination_ports,
         } = wanted;
-        let Connection { source, identity: _, target } = self.connection;
-        let (source, at) = (source.ip().to_canonical(), target.ip().to_canonical());
         !wanted.is_empty()
-            && holds(namespaces, |pattern| pattern.fits(self.namespace()))
-            && holds(principals, |pattern| self.has_principal(pattern))
-            && holds(service_accounts, |account| self.has_account(account))
-            && holds(source_ips, |net: &IpNet| net.contains(&source))
-            && holds(destination_ips, |net: &IpNet| net.contains(&at))
-            && holds(destination_ports, |port| *port == target.port())
+            && holds(namespaces, |pattern| self.fits(Wanted::Namespace(pattern)))
+            && holds(principals, |pattern| self.fits(Wanted::Principal(pattern)))
+            && holds(service_accounts, |account| self.fits(Wanted::Account(account)))
+            && holds(source_ips, |net| self.fits(Wanted::Source(net)))
+            && holds(destination_ips, |net| self.fits(Wanted::Destination(net)))
+            && holds(destination_ports, |port| self.fits(Wanted::Port(*port)))
     }
 
-    fn namespace(&self) -> &str {
-        self.connection.identity.as_ref().map_or("", |identity| &identity.namespace)
+    /// Whether one pattern fits.
+    pub(super) fn fits(&self, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Namespace(pattern) => pattern.fits(self.namespace()),
+            // Without an identity there is nothing that even an empty pattern fits.
+            Wanted::Principal(pattern) => self.identity().is_some() && pattern.fits(self.principal()),
+            Wanted::Account(account) => self.identity().is_some_and(|identity| {
+                identity.namespace == account.namespace && identity.service_account == account.service_account
+            }),
+            Wanted::Source(net) => net.contains(&self.source),
+            Wanted::Destination(net) => net.contains(&self.target.ip()),
+            Wanted::Port(port) => port == self.target.port(),
+        }
     }
 
-    fn has_principal(&self, pattern: &StringMatch) -> bool {
-        self.connection
-            .identity
-            .as_ref()
-            .is_some_and(|identity| pattern.fits(self.principal.get_or_init(|| identity.principal())))
+    /// What a pattern is compared with, for people.
+    pub(super) fn seen(&self, wanted: Wanted<'_>) -> String {
+        match wanted {
+            Wanted::Principal(_) | Wanted::Account(_) | Wanted::Namespace(_) if self.identity().is_none() => {
+                "no identity".to_owned()
+            }
+            Wanted::Principal(_) => self.principal().to_owned(),
+            Wanted::Namespace(_) => self.namespace().to_owned(),
+            Wanted::Account(_) => self.identity().map_or_else(String::new, |identity| {
+                format!("{}/{}", identity.namespace, identity.service_account)
+            }),
+            Wanted::Source(_) => self.source.to_string(),
+            Wanted::Destination(_) => self.target.ip().to_string(),
+            Wanted::Port(_) => self.target.port().to_string(),
+        }
     }
 
-    fn has_account(&self, account: &ServiceAccountMatch) -> bool {
-        self.connection.identity.as_ref().is_some_and(|identity| {
-            identity.namespace == account.namespace && identity.service_account == account.service_account
-        })
+    pub(super) const fn identity(&self) -> Option<&Identity> {
+        self.connection.identity.as_ref()
+    }
+
+    pub(super) const fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    pub(super) const fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Empty without an identity.
+    pub(super) fn namespace(&self) -> &str {
+        self.identity().map_or("", |identity| &identity.namespace)
+    }
+
+    /// Empty without an identity.
+    pub(super) fn principal(&self) -> &str {
+        self.principal.get_or_init(|| self.identity().map(Identity::principal).unwrap_or_default())
+    }
+}
+
+/// As a policy of Kubernetes would write it.
+impl fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(pattern) | Self::Principal(pattern) => match pattern {
+                StringMatch::Exact(text) => f.write_str(text),
+                StringMatch::Prefix(text) => write!(f, "{text}*"),
+                StringMatch::Suffix(text) => write!(f, "*{text}"),
+                StringMatch::Presence => f.write_str("*"),
+            },
+            Self::Account(account) => write!(f, "{}/{}", account.namespace, account.service_account),
+            Self::Source(net) | Self::Destination(net) => write!(f, "{net}"),
+            Self::Port(port) => write!(f, "{port}"),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod authorize;
 mod balance;
+pub mod evidence;
 pub mod guard;
 pub mod inbound;
 mod matching;
@@ -16,7 +17,8 @@ use crate::{
     world::World,
 };
 
-pub use authorize::{Connection, Deny, DryRun, Permit, authorize};
+pub use authorize::{Connection, Deny, DryRun, Permit, Would, authorize};
+pub use evidence::Evidence;
 pub use inbound::{Admission, AdmitError, InboundRequest, ProxyTunnel, admit};
 pub use outbound::route;
 pub use route::{Route, RouteError, RouteKind};
