@@ -1,5 +1,8 @@
 //! Captured and uncaptured pods reach each other, and captured ones only through the tunnel.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
 use tests::lab::{Families, Lab, Pod, Speaks, eventually};
 use tests::sample_app;
 
@@ -134,7 +137,27 @@ pub(crate) fn an_unknown_destination_passes_through() {
     let node = lab.node("b");
     // A node's own address is no workload.
     let _server = tests::lab::Server::start(node.netns(), 7001, Speaks::Echo);
-    client.connect(std::net::SocketAddr::new(node.ip(), 7001)).echo("hello");
+    client.connect(SocketAddr::new(node.ip(), 7001)).echo("hello");
+}
+
+pub(crate) fn datagrams_are_left_alone() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let server = captured(&lab, "web", "b");
+    let socket = |pod: &Pod, port: u16| {
+        let at = SocketAddr::new(pod.ip(), port);
+        let socket = pod.run(|| UdpSocket::bind(at)).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        socket
+    };
+    let (here, there) = (socket(&client, 5000), socket(&server, 5001));
+    here.send_to(b"ping", server.at(5001)).expect("a datagram");
+    let mut buffer = [0; 16];
+    let (size, from) = there.recv_from(&mut buffer).expect("the datagram arrives");
+    assert_eq!((&buffer[..size], from), (&b"ping"[..], client.at(5000)));
+    there.send_to(b"pong", from).expect("an answer");
+    let (size, from) = here.recv_from(&mut buffer).expect("the answer arrives");
+    assert_eq!((&buffer[..size], from), (&b"pong"[..], server.at(5001)));
 }
 
 pub(crate) fn our_own_ports_are_not_a_destination() {
@@ -163,7 +186,7 @@ pub(crate) fn ipv6_pods_talk_over_hbone() {
     server.sample_app("blue");
     for address in server.ips() {
         let capture = lab.capture();
-        let at = std::net::SocketAddr::new(address, 8080);
+        let at = SocketAddr::new(address, 8080);
         let answer = client.curl(&["-g", &url(at, "/color")]);
         let seen = capture.finish().between(&[client.ips(), server.ips()].concat());
         assert_eq!((answer.status, answer.body.as_str()), (200, "blue"), "{at}: {answer:?}");

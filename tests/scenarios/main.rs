@@ -11,6 +11,7 @@ mod lab;
 mod policy;
 mod process;
 mod routes;
+mod settings;
 mod standalone;
 mod telemetry;
 mod zds;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         capture::many_bytes_and_many_connections_arrive_whole,
         capture::an_unknown_destination_passes_through,
         capture::our_own_ports_are_not_a_destination,
+        capture::datagrams_are_left_alone,
         capture::ipv6_pods_talk_over_hbone,
         capture::ipv6_alone_is_enough,
         endings::a_half_closed_connection_carries_the_other_half,
@@ -48,6 +50,12 @@ fn main() -> ExitCode {
         policy::an_allow_policy_admits_only_whom_it_names,
         policy::strict_refuses_plaintext_and_admits_the_mesh,
         policy::a_changed_policy_cuts_an_open_connection,
+        policy::a_policy_of_the_namespace_cuts_open_connections,
+        policy::a_policy_that_begins_to_select_a_pod_cuts_its_open_connections,
+        policy::a_refusal_is_told_with_what_came_closest,
+        policy::a_dry_run_policy_only_tells,
+        policy::a_dry_run_says_what_would_become_of_the_connection,
+        policy::a_port_may_be_exempt_from_strict,
         policy::a_lifted_policy_lets_traffic_pass_again,
         drain::an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones,
         drain::an_ending_proxy_without_connections_ends_at_once,
@@ -73,6 +81,7 @@ fn main() -> ExitCode {
         zds::a_namespace_that_is_no_pods_is_refused,
         zds::a_pod_whose_port_is_taken_fails_alone_and_starts_once_it_is_free,
         zds::a_pending_pod_that_is_withdrawn_is_forgotten,
+        zds::two_proxies_share_a_pod_s_ports_unless_that_is_switched_off,
         zds::readiness_goes_and_comes_with_the_agent,
         process::the_command_line_is_that_of_ztunnel,
         process::every_variable_of_the_chart_is_taken,
@@ -98,6 +107,12 @@ fn main() -> ExitCode {
         routes::networks::traffic_fails_over_to_another_network_and_back,
         routes::networks::a_gateway_that_is_no_way_is_told_and_resets_the_client,
         routes::networks::an_unknown_gateway_is_never_passed_by,
+        settings::data_is_carried_by_as_many_threads_as_were_asked_for,
+        settings::the_soft_limit_of_open_files_is_raised_to_the_hard_one,
+        settings::an_interrupt_drains_and_a_second_one_ends_at_once,
+        settings::a_port_of_the_node_that_is_taken_ends_the_start,
+        settings::sockets_of_traffic_are_marked_kept_alive_and_send_at_once,
+        settings::the_application_sees_its_own_pod_when_original_sources_are_off,
     ])
 }
 

@@ -39,6 +39,59 @@ metadata: {name: strict, namespace: default}
 spec: {mtls: {mode: STRICT}}
 ";
 
+/// Denies everything to the whole namespace.
+const LOCKED: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: locked, namespace: default}
+spec:
+  action: DENY
+  rules:
+  - to: [{operation: {ports: ['8080']}}]
+";
+
+/// Denies all callers to pods with the label `guarded`.
+const GUARD: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: guard, namespace: default}
+spec:
+  selector: {matchLabels: {guarded: 'yes'}}
+  action: DENY
+  rules: [{}]
+";
+
+/// Plaintext only at port 7001 of `handson`.
+const STRICT_BUT_ONE: &str = "
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict-but-one, namespace: default}
+spec:
+  selector: {matchLabels: {app: handson}}
+  mtls: {mode: STRICT}
+  portLevelMtls: {7001: {mode: PERMISSIVE}}
+";
+
+/// Would deny everybody, and would allow only somebody else.
+const DRY: &str = "
+apiVersion: adit.dev/v1alpha1
+kind: MeshResources
+metadata: {name: dry}
+policies:
+- name: would-deny
+  namespace: default
+  scope: Namespace
+  action: Deny
+  dryRun: true
+  rules: [[[{destinationPorts: [8080]}]]]
+- name: would-allow
+  namespace: default
+  scope: Namespace
+  action: Allow
+  dryRun: true
+  rules: [[[{principals: [{Exact: cluster.local/ns/default/sa/other}]}]]]
+";
+
 const NAME: &str = "default/layer4-authz";
 
 pub(crate) fn a_denied_client_is_reset_and_others_are_served() {
@@ -102,6 +155,135 @@ pub(crate) fn a_changed_policy_cuts_an_open_connection() {
     allowed.echo("after");
 }
 
+pub(crate) fn a_policy_of_the_namespace_cuts_open_connections() {
+    let story = Story::on("a", "b");
+    story.stop_app();
+    let _echo = [8080, 7001].map(|port| story.app.serve(port, Speaks::Echo));
+    let mut denied = story.deny.connect(story.service.at(8080));
+    let mut other = story.deny.connect(story.app.at(7001));
+    denied.echo("before");
+    other.echo("before");
+    story.lab.apply_policy(LOCKED, "default/locked");
+    let (rest, _) = denied.rest();
+    assert_eq!(rest, "", "nothing more arrives");
+    other.echo("after");
+}
+
+pub(crate) fn a_policy_that_begins_to_select_a_pod_cuts_its_open_connections() {
+    let story = Story::on("a", "b");
+    story.stop_app();
+    let _echo = story.app.serve(8080, Speaks::Echo);
+    // The policy is there all along; only the workload's own list changes.
+    story.lab.apply_policy(GUARD, "default/guard");
+    let mut open = story.allow.connect(story.service.at(8080));
+    open.echo("before");
+    story.app.relabel("guarded", Some("yes"));
+    assert_eq!(open.rest(), (String::new(), End::Reset));
+    story.app.relabel("guarded", None);
+    eventually("the pod is reached again", || {
+        let mut again = story.allow.try_connect(story.service.at(8080)).map_err(|e| e.to_string())?;
+        again.try_say("once more").map_err(|e| e.to_string())?;
+        again.finish();
+        let (heard, end) = again.rest();
+        if heard == "once more" { Ok(()) } else { Err(format!("{heard:?}, {end:?}")) }
+    });
+}
+
+pub(crate) fn a_refusal_is_told_with_what_came_closest() {
+    let story = Story::in_lab(talkative(), "a", "b");
+    story.lab.apply_policy(ALLOW, NAME);
+    let proxy = story.lab.node("b").proxy();
+    let before = proxy.access_log().len();
+    story.expect(&story.deny, DENIED);
+    let line = eventually("the refusal is told", || {
+        let mut lines = proxy.access_log().split_off(before);
+        lines.pop().filter(|line| !line.text("error").is_empty()).ok_or_else(|| "no line".to_owned())
+    });
+    let error = line.text("error");
+    let verdict = "connection closed due to policy rejection: allow policies exist, but none allowed; ";
+    let evidence = error.strip_prefix(verdict).unwrap_or_else(|| panic!("{error}"));
+    let principal = |name: &str| format!("cluster.local/ns/default/sa/{name}");
+    let (seen, wanted) = (principal("curl-deny"), principal("curl-allow"));
+    for word in [
+        "cause=service-account".to_owned(),
+        format!("policy={NAME}"),
+        "at=0/1/0".to_owned(),
+        "field=principals".to_owned(),
+        format!("seen='{seen}'"),
+        format!("wanted='{wanted}'"),
+    ] {
+        assert!(evidence.split(' ').any(|found| found == word), "no {word} in {evidence}");
+    }
+    // Nothing of it leaves the node.
+    let told = story.lab.node("a").proxy().process().log();
+    assert!(!told.contains("cause="), "{told}");
+}
+
+pub(crate) fn a_dry_run_policy_only_tells() {
+    let story = Story::in_lab(talkative(), "a", "b");
+    story.lab.apply_policy(DRY, "default/would-deny");
+    story.lab.wait_policy("default/would-allow", true);
+    story.expect(&story.deny, SERVED);
+    let proxy = story.lab.node("b").proxy();
+    eventually("the dry run is told at info", || {
+        let log = proxy.process().log();
+        let mut lines = log.lines().filter(|line| line.contains("\"info\"") && line.contains("dry-run"));
+        if lines.any(|line| line.contains("default/would-deny")) { Ok(()) } else { Err(log) }
+    });
+}
+
+pub(crate) fn a_dry_run_says_what_would_become_of_the_connection() {
+    let story = Story::in_lab(talkative(), "a", "b");
+    story.lab.apply_policy(DRY, "default/would-deny");
+    story.lab.wait_policy("default/would-allow", true);
+    story.expect(&story.allow, SERVED);
+    let proxy = story.lab.node("b").proxy();
+    for (policy, would, evidence) in [
+        (
+            "default/would-deny",
+            "deny",
+            "cause=meant policy=default/would-deny at=0/0/0 field=destinationPorts",
+        ),
+        (
+            "default/would-allow",
+            "not allow",
+            "cause=service-account policy=default/would-allow at=0/0/0 field=principals",
+        ),
+    ] {
+        eventually(format_args!("{policy} is told"), || {
+            let log = proxy.process().log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut of_policy =
+                lines.filter(|line| line["message"] == "dry-run policy" && line["policy"] == policy);
+            let line = of_policy.next().ok_or(log.clone())?;
+            let told = line["evidence"].as_str().unwrap_or_default();
+            if line["would"] == would && told.starts_with(evidence) { Ok(()) } else { Err(line.to_string()) }
+        });
+    }
+}
+
+pub(crate) fn a_port_may_be_exempt_from_strict() {
+    let story = Story::on("a", "b");
+    let outside = uncaptured(&story.lab, "outside", "a");
+    let _echo = story.app.serve(7001, Speaks::Echo);
+    let strict = url(story.app.at(8080), "/");
+    assert_eq!(outside.curl(&[&strict]).status, 200, "permissive to begin with");
+    story.lab.apply(STRICT_BUT_ONE);
+    eventually("plaintext is refused", || {
+        let answer = outside.curl(&[&strict]);
+        if reset(&answer) { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    outside.connect(story.app.at(7001)).echo("in plain text");
+    story.expect(&story.allow, SERVED);
+}
+
+/// A mesh whose proxies tell their policy decisions.
+fn talkative() -> Lab {
+    let lab = Lab::new().proxy_env("AUTHZ_POLICY_INFO_LOGGING", "true").start();
+    lab.enroll_namespace("default");
+    lab
+}
+
 pub(crate) fn a_lifted_policy_lets_traffic_pass_again() {
     let story = Story::on("a", "a");
     story.lab.apply_policy(DENY, NAME);
@@ -130,7 +312,11 @@ pub(crate) struct Story {
 impl Story {
     /// Clients on one node, the application on the same or another.
     pub(crate) fn on(clients: &str, server: &str) -> Self {
-        let lab = meshed();
+        Self::in_lab(meshed(), clients, server)
+    }
+
+    /// The same in a lab whose namespace `default` is in the mesh.
+    fn in_lab(lab: Lab, clients: &str, server: &str) -> Self {
         let app = lab.pod("handson-blue").on(server).label("app", "handson").create();
         app.wait_enrolled();
         let running = app.sample_app("blue");

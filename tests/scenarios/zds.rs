@@ -3,10 +3,12 @@
 mod agent;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use cni_plugin_redirect::{Iptables, PodOverrides, Settings, plan};
 use cni_plugin_wire::zds::Answer;
+use socket2::{Domain, Socket, Type};
 use tests::lab::{Conn, Lab, Netns, Pod, Proxy, Server, Speaks, eventually, eventually_is};
 
 use agent::{Agent, refusal};
@@ -194,6 +196,29 @@ pub(crate) fn a_pod_whose_port_is_taken_fails_alone_and_starts_once_it_is_free()
         proxies(&story.lab.node("a").proxy())
     });
     assert_eq!(state(&story.lab.node("a").proxy(), &odd), "Up");
+}
+
+pub(crate) fn two_proxies_share_a_pod_s_ports_unless_that_is_switched_off() {
+    let lab = Lab::new().one_node().start();
+    let node = lab.node("a");
+    let agent = Agent::instead_of_the_real_one(&node);
+    let pod = lab.pod("web").create();
+    // As a predecessor that still drains holds it.
+    let _predecessor = pod.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("the option");
+        socket.set_reuse_port(true).expect("the option");
+        socket.bind(&SocketAddr::from(([0, 0, 0, 0], 15_006)).into()).expect("the port");
+        socket.listen(1).expect("a listener");
+        socket
+    });
+    let session = agent.accept();
+    assert_eq!(session.add(&pod), Answer::Done);
+    let _alone = node.begin_proxy(|spec| spec.env("INPOD_PORT_REUSE", "false"));
+    session.ends();
+    let session = agent.accept();
+    let why = refusal(session.add(&pod));
+    assert!(why.contains("15006") && why.contains("in use"), "{why}");
 }
 
 pub(crate) fn a_pending_pod_that_is_withdrawn_is_forgotten() {

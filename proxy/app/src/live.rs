@@ -137,3 +137,6 @@ async fn fetch(lookup: Lookup) -> Answer {
 pub(crate) fn draw() -> Pick {
     Pick(fastrand::u64(..))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proxy_core::model::PodInfo;
+use proxy_core::world::Strictness;
 use xds_client::{Credential, TrustAnchor};
 
-use proxy_core::world::Strictness;
-
-use super::raw::{parse_cpus, parse_duration};
-use proxy_core::model::PodInfo;
-
-use super::{Config, ConfigError, ProxyMode, Vars};
+use super::mesh::ProxyConfig;
+use super::raw::{Reader, parse_cpus, parse_duration};
+use super::{Config, ConfigError, Keepalive, ProxyMode, TlsPolicy, Vars};
 
 struct Table(BTreeMap<String, String>);
 
@@ -286,4 +285,74 @@ fn cpu_quantities_round_up() {
     for text in ["", "m", "x", "1.x", "-1"] {
         assert!(parse_cpus(text).is_err(), "{text} is refused");
     }
+}
+
+#[test]
+fn every_variable_left_out_has_ztunnel_s_default() {
+    let config = good(&[]);
+    let node = &config.node;
+    assert_eq!(
+        (&*node.name, &*node.network, &*node.cluster_id, &*node.cluster_domain),
+        ("", "", "Kubernetes", "cluster.local")
+    );
+    assert_eq!(node.istio_version, "unknown");
+    let xds = config.xds.as_ref().expect("xDS is on");
+    assert_eq!(xds.endpoint.uri.to_string(), "https://localhost:15012/");
+    assert_eq!(xds.endpoint.uri, config.ca.endpoint.uri);
+    assert_eq!(xds.node.instance_ip, "1.1.1.1");
+    assert_eq!(config.ca.ttl, Duration::from_secs(86_400));
+    let inside = good(&[("KUBERNETES_SERVICE_HOST", "10.96.0.1")]);
+    assert_eq!(inside.ca.endpoint.uri.to_string(), "https://istiod.istio-system.svc:15012/");
+    let sockets = &config.sockets;
+    assert_eq!((sockets.mark, sockets.original_source, sockets.reuse_port), (Some(1_337), None, true));
+    assert_eq!(config.mode, ProxyMode::Shared { itself: None });
+    assert_eq!(sockets.connect_timeout, Duration::from_secs(10));
+    let (time, interval) = (Duration::from_secs(180), Duration::from_secs(180));
+    assert_eq!(sockets.keepalive, Some(Keepalive { time, interval, retries: 9, user_timeout: false }));
+    assert_eq!(good(&[("KEEPALIVE_ENABLED", "false")]).sockets.keepalive, None);
+    let tunnel = &config.tunnel;
+    assert_eq!(
+        (tunnel.stream_window, tunnel.connection_window, tunnel.frame_size),
+        (4 << 20, 16 << 20, 1 << 20)
+    );
+    assert_eq!((tunnel.pool_max_streams, tunnel.pool_idle), (100, Duration::from_secs(300)));
+    assert_eq!((tunnel.max_streams, tunnel.response_baggage), (200, true));
+    assert_eq!(config.inpod.socket, std::path::Path::new("/var/run/ztunnel/ztunnel.sock"));
+    let ports = &config.ports;
+    assert_eq!((ports.admin, ports.stats, ports.ready), (15_000, 15_020, 15_021));
+    let log = &config.log;
+    assert_eq!((&*log.filter, log.json, log.policy_decisions), ("info", false, false));
+    assert_eq!(config.drain_deadline, Duration::from_secs(5));
+    assert_eq!(config.tls, TlsPolicy::default());
+}
+
+#[test]
+fn the_mesh_config_file_is_the_base_of_proxy_config() {
+    let folder = std::env::temp_dir().join(format!("adit-mesh-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("mesh").display().to_string();
+    let read = |vars: &[(&str, &str)]| {
+        let table = Table(vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        let mut reader = Reader::new(&table);
+        (ProxyConfig::read(&mut reader, &path), reader.into_errors())
+    };
+    let absent = read(&[]);
+    std::fs::write(
+        &path,
+        "defaultConfig: {discoveryAddress: 'mesh:15012', statsPort: 1, proxyMetadata: {A: mesh, B: mesh}}\ntrustDomain: x\n",
+    )
+    .unwrap();
+    let (alone, _) = read(&[]);
+    let (over, none) = read(&[("PROXY_CONFIG", "{statsPort: 2, concurrency: 3, proxyMetadata: {B: own}}")]);
+    std::fs::write(&path, "defaultConfig: []").unwrap();
+    let (_, broken) = read(&[]);
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    assert_eq!(absent, (ProxyConfig::default(), Vec::new()), "the file is optional");
+    assert_eq!((alone.discovery_address.as_deref(), alone.stats_port), (Some("mesh:15012"), Some(1)));
+    assert_eq!((over.discovery_address.as_deref(), over.stats_port), (Some("mesh:15012"), Some(2)));
+    assert_eq!((over.concurrency, none), (Some(3), Vec::new()));
+    let metadata: Vec<_> = over.metadata().collect();
+    assert_eq!(metadata, [("A".into(), "mesh".into()), ("B".into(), "own".into())]);
+    assert!(matches!(&*broken, [ConfigError::MeshFile { path: told, .. }] if *told == path), "{broken:?}");
 }

@@ -6,6 +6,7 @@ mod nested;
 mod pooling;
 mod raw;
 mod serving;
+mod sizes;
 
 use std::future::{Future, pending, poll_fn};
 use std::io;
