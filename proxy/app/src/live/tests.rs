@@ -10,6 +10,8 @@ async fn a_connection_of_a_pod_that_is_never_announced_is_given_up_after_five_se
         node_name: "n1".into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: proxy_core::decide::guard::OwnPorts::default(),
+        loopback_tunnels: true,
         unknown_policy: Strictness::default(),
     });
     let pod = PodInfo { name: "a".into(), namespace: "ns".into(), service_account: "a".into() };
