@@ -186,7 +186,7 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
         local: arrival.local,
         forwarded_host: asked.meant,
     };
-    let admitted = node.live.decide(|world| decide::admit(world, &local, &request));
+    let admitted = node.live.decide(None, |world| decide::admit(world, &local, &request));
     let admission = admitted.await.ok_or(ConnError::Lookups)??;
     conn.facts.service = admission.service;
     conn.facts.landing = Some(admission.target);

@@ -10,6 +10,7 @@ mod captured;
 mod certs;
 pub mod config;
 mod conn;
+mod dns;
 mod error;
 mod http_server;
 mod inbound;

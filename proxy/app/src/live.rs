@@ -12,6 +12,8 @@ use proxy_core::{Moment, Pick};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use crate::dns::resolver::Resolver;
+
 /// How long a connection waits for the control plane to announce its own workload.
 const LOCAL_WORKLOAD: Duration = Duration::from_secs(5);
 
@@ -26,12 +28,15 @@ pub(crate) struct Live {
     writer: Mutex<()>,
     workloads: watch::Sender<()>,
     policies: watch::Sender<()>,
+    names: Resolver,
     start: Instant,
 }
 
 impl Live {
-    pub(crate) fn new(node: NodeContext) -> Self {
+    /// `names` finds what a decision needs of DNS.
+    pub(crate) fn new(node: NodeContext, names: Resolver) -> Self {
         Self {
+            names,
             world: ArcSwap::from_pointee(World::new(node)),
             writer: Mutex::new(()),
             workloads: watch::Sender::new(()),
@@ -103,15 +108,19 @@ impl Live {
         timeout(LOCAL_WORKLOAD, found).await.map_err(|_| unknown)
     }
 
-    /// Makes one decision, fetching what it lacks. `None` when it keeps asking.
-    pub(crate) async fn decide<T>(&self, decision: impl Fn(&World) -> Step<T>) -> Option<T> {
+    /// Makes one decision about a connection of `source`, fetching what it lacks. `None` when it keeps asking.
+    pub(crate) async fn decide<T>(
+        &self,
+        source: Option<&Workload>,
+        decision: impl Fn(&World) -> Step<T>,
+    ) -> Option<T> {
         let mut lookup = match decision(&self.now_known()) {
             Step::Done(decided) => return Some(decided),
             Step::Need(lookup) => lookup,
         };
         let mut world = self.snapshot();
         for _ in 0..LOOKUPS {
-            world = Arc::new(world.with_answer(fetch(lookup).await));
+            world = Arc::new(world.with_answer(self.fetch(source, lookup).await));
             lookup = match decision(&world) {
                 Step::Done(decided) => return Some(decided),
                 Step::Need(next) => next,
@@ -119,16 +128,13 @@ impl Live {
         }
         None
     }
-}
 
-async fn fetch(lookup: Lookup) -> Answer {
-    match lookup {
-        Lookup::Hostname(name) => {
-            let addresses = match timeout(LOCAL_WORKLOAD, tokio::net::lookup_host((&*name, 0))).await {
-                Ok(Ok(addresses)) => addresses.map(|a| a.ip().to_canonical()).collect(),
-                Ok(Err(_)) | Err(_) => Vec::new(),
-            };
-            Answer::Hostname(name, addresses)
+    async fn fetch(&self, source: Option<&Workload>, lookup: Lookup) -> Answer {
+        match lookup {
+            Lookup::Hostname(name) => {
+                let addresses = self.names.resolve(source, &name).await;
+                Answer::Hostname(name, addresses)
+            }
         }
     }
 }

@@ -13,9 +13,11 @@ use xds_client::CaClient;
 
 use crate::certs::Authority;
 use crate::config::{Config, ProxyMode, SocketConfig, TunnelConfig};
+use crate::dns::Dns;
+use crate::dns::resolver::Resolver;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::metrics::traffic;
+use crate::metrics::traffic::{self, Known};
 
 /// What all pods of the node share.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Of sockets in pods that are announced.
     pub(crate) sockets: Arc<SocketConfig>,
+    /// Whether connections are served, and not DNS alone.
+    pub(crate) proxy: bool,
+    /// DNS in pods, where it is captured.
+    pub(crate) dns: Option<Arc<Dns>>,
     pub(crate) tunnel: TunnelConfig,
     pub(crate) settings: Settings,
     pub(crate) relay: RelayLimits,
@@ -50,6 +56,7 @@ impl Node {
         let in_the_name_of_pods = matches!(config.mode, ProxyMode::Shared { .. });
         let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, in_the_name_of_pods);
         let tunnel = &config.tunnel;
+        let names = Resolver::new(config.resolver.clone(), config.sockets.ipv6, Arc::clone(&metrics.dns));
         let revocations = config
             .revocation
             .as_ref()
@@ -61,11 +68,13 @@ impl Node {
         );
         metrics.tell_identities(&certificates, &revocations);
         Arc::new(Self {
-            live: Arc::new(Live::new(context)),
+            live: Arc::new(Live::new(context, names)),
             certificates,
             revocations,
             metrics,
             sockets: Arc::new(config.sockets.clone()),
+            proxy: config.proxy,
+            dns: Dns::new(config),
             settings: Settings {
                 stream_window: tunnel.stream_window,
                 connection_window: tunnel.connection_window,
@@ -109,5 +118,8 @@ pub(crate) async fn sweep(node: Arc<Node>) {
             side.is_unknown() || live.contains(&(side.namespace.clone(), side.workload.clone()))
         };
         node.metrics.traffic.sweep(10, |labels| !(known(&labels.source) && known(&labels.destination)));
+        let services: HashSet<_> =
+            world.workloads().map(|w| (&w.canonical_name).into()).chain([Known::default()]).collect();
+        node.metrics.dns.sweep(10, |service| services.contains(service));
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn carry(
     let source = pod.node.live.local_workload(&pod.info).await?;
     conn.facts.source = Party::Workload(Arc::clone(&source));
     let pick = draw();
-    let route = pod.node.live.decide(|world| decide::route(world, &source, flow, pick));
+    let route = pod.node.live.decide(Some(&source), |world| decide::route(world, &source, flow, pick));
     let route = route.await.ok_or(ConnError::Lookups)??;
     routed(conn, &source, &route);
     if !matches!(route.kind, RouteKind::DoubleTunnel { .. }) {

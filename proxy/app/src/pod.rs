@@ -19,7 +19,7 @@ use crate::config::SocketConfig;
 use crate::net::listen::{ListenError, Listener, Port, listen};
 use crate::net::netns::Netns;
 use crate::node::Node;
-use crate::{inbound, outbound, passthrough, socks5};
+use crate::{dns, inbound, outbound, passthrough, socks5};
 
 pub(crate) use open::{Open, OpenConnection};
 
@@ -42,27 +42,31 @@ pub(crate) enum Role {
     Captured,
     /// Connections that the application asks for.
     Asked,
+    /// What the application asks its resolver, redirected.
+    Dns,
 }
 
 impl Role {
     /// Everything that a pod in the mesh needs.
     pub(crate) const fn pod(socks5: bool) -> &'static [Self] {
-        let all = &[Self::Tunnels, Self::Plain, Self::Captured, Self::Asked];
+        let all = &[Self::Dns, Self::Tunnels, Self::Plain, Self::Captured, Self::Asked];
         match (socks5, all) {
             (true, all) => all,
             (false, [pod @ .., _]) => pod,
         }
     }
 
-    const fn port(self) -> Port {
+    /// The port without which there is no proxy; DNS comes when it can.
+    const fn port(self) -> Option<Port> {
         let (number, loopback, keepalive) = match self {
             // HTTP/2 asks the peer itself.
             Self::Tunnels => (guard::HBONE, false, false),
             Self::Plain => (guard::PASSTHROUGH, false, true),
             Self::Captured => (guard::OUTBOUND, false, true),
             Self::Asked => (guard::SOCKS5, true, false),
+            Self::Dns => return None,
         };
-        Port { number, loopback, keepalive }
+        Some(Port { number, loopback, keepalive })
     }
 }
 
@@ -93,12 +97,16 @@ pub(crate) struct Pod {
 pub(crate) struct Bound {
     pod: Arc<Pod>,
     listeners: Vec<(Role, Listener)>,
+    dns: bool,
 }
 
 impl Bound {
     /// Begins to accept.
     pub(crate) fn serve(self) -> Arc<Pod> {
-        let Self { pod, listeners } = self;
+        let Self { pod, listeners, dns } = self;
+        if dns {
+            dns::serve(&pod);
+        }
         for (role, listener) in listeners {
             pod.accept(role, listener);
         }
@@ -113,8 +121,10 @@ impl Pod {
     /// One of them cannot be bound; none is left behind.
     pub(crate) fn bind(place: Place, roles: &[Role], node: &Arc<Node>) -> Result<Bound, ListenError> {
         let Place { info, netns, sockets } = place;
-        let bind = |role: &Role| Ok((*role, listen(&netns, &sockets, role.port())?));
-        let listeners = roles.iter().map(bind).collect::<Result<_, _>>()?;
+        let wanted = |role: &Role| node.proxy || *role == Role::Dns;
+        let ports = roles.iter().filter(|role| wanted(role)).filter_map(|role| Some((*role, role.port()?)));
+        let bind = |(role, port)| Ok((role, listen(&netns, &sockets, port)?));
+        let listeners = ports.map(bind).collect::<Result<_, _>>()?;
         let pod = Arc::new(Self {
             info,
             netns,
@@ -129,7 +139,7 @@ impl Pod {
             listeners: TaskTracker::new(),
             open: Open::default(),
         });
-        Ok(Bound { pod, listeners })
+        Ok(Bound { pod, listeners, dns: roles.contains(&Role::Dns) })
     }
 
     fn accept(self: &Arc<Self>, role: Role, listener: Listener) {
@@ -145,10 +155,12 @@ impl Pod {
             }
             Role::Captured => self.serve(socket, outbound::serve),
             Role::Asked => self.serve(socket, socks5::serve),
+            Role::Dns => {}
         }
     }
 
-    fn serve<S, F>(self: &Arc<Self>, listener: TcpListener, serve: S)
+    /// Serves what a listener accepts, until the pod closes.
+    pub(crate) fn serve<S, F>(self: &Arc<Self>, listener: TcpListener, serve: S)
     where
         S: Fn(Arc<Self>, TcpStream, SocketAddr) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -168,6 +180,11 @@ impl Pod {
         };
         // Not among `tasks`: it ends with `closing`, and what it accepted is what a drain waits for.
         self.listeners.spawn(accept(listener, self.closing.clone(), self.tasks.clone(), connection));
+    }
+
+    /// Runs something that holds a port of the pod, and lets go of it when the pod closes.
+    pub(crate) fn track_listener(&self, listener: impl Future<Output = ()> + Send + 'static) {
+        self.listeners.spawn(listener);
     }
 
     /// No new connections; the open ones go on.

@@ -1,6 +1,6 @@
 //! One application that asks for its connection by SOCKS5: what it asks for, and then as any captured connection.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::captured::Captured;
 use crate::conn::Conn;
+use crate::dns;
 use crate::metrics::traffic::Reporter;
 use crate::outbound;
 use crate::pod::Pod;
@@ -54,7 +55,7 @@ impl SocksError {
 /// Serves one client and records how its connection ended, once.
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
     let mut conn = Conn::accepted(&pod, Reporter::Source, peer);
-    let (client, asked) = match negotiate(client).await {
+    let (client, asked) = match negotiate(&pod, client, peer).await {
         Ok((client, destination)) => (client, destination),
         Err(error) => return conn.close(Err(error.into())),
     };
@@ -66,8 +67,12 @@ pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
 }
 
 /// Finds out where the client wants to go, and tells it that it is there: before anybody was dialed, as ztunnel does.
-async fn negotiate(mut client: TcpStream) -> Result<(TcpStream, SocketAddr), SocksError> {
-    let asked = timeout(NEGOTIATION, ask(&mut client)).await.unwrap_or(Err(SocksError::TimedOut));
+async fn negotiate(
+    pod: &Arc<Pod>,
+    mut client: TcpStream,
+    peer: SocketAddr,
+) -> Result<(TcpStream, SocketAddr), SocksError> {
+    let asked = timeout(NEGOTIATION, ask(pod, &mut client, peer)).await.unwrap_or(Err(SocksError::TimedOut));
     match asked {
         Ok(destination) => {
             client.write_all(&Reply::Granted.encode()).await.map_err(SocksError::Io)?;
@@ -82,13 +87,17 @@ async fn negotiate(mut client: TcpStream) -> Result<(TcpStream, SocketAddr), Soc
     }
 }
 
-async fn ask(client: &mut TcpStream) -> Result<SocketAddr, SocksError> {
+async fn ask(pod: &Arc<Pod>, client: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, SocksError> {
     listen(client, socks5::greeting).await?;
     client.write_all(&socks5::METHOD).await.map_err(SocksError::Io)?;
     let target = listen(client, socks5::request).await?;
     match target {
         Target::Addr(address) => Ok(address),
-        Target::Host(host, port) => Ok(SocketAddr::new(resolve(host)?, port)),
+        Target::Host(host, port) => {
+            // Of the client's own family, as ztunnel chooses.
+            let address = dns::resolve(pod, &host, peer.is_ipv6()).await;
+            Ok(SocketAddr::new(address.ok_or(SocksError::UnknownHost(host))?, port))
+        }
     }
 }
 
@@ -109,9 +118,4 @@ async fn listen<T>(
             }
         }
     }
-}
-
-/// The address of a host that the client leaves to us.
-const fn resolve(host: Str) -> Result<IpAddr, SocksError> {
-    Err(SocksError::UnknownHost(host))
 }

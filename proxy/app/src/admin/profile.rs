@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use xds_client::{Endpoint, Node, TrustAnchor};
 
 use super::dump::duration;
-use crate::config::{Config, ProxyMode, SocketConfig};
+use crate::config::{Config, DnsAddress, ProxyMode, SocketConfig};
 
 pub(super) fn version(istio_version: &str) -> Value {
     json!({
@@ -38,7 +38,7 @@ fn process(config: &Config) -> Value {
     let local = |port| json!({"Localhost": [ports.ipv6, port]});
     let everywhere = |port| json!({"SocketAddr": wildcard(ports.ipv6, port)});
     json!({
-        "proxy": true,
+        "proxy": config.proxy,
         "proxyMode": match mode {
             ProxyMode::Shared { .. } => "Shared",
             ProxyMode::Dedicated(_) => "Dedicated",
@@ -95,8 +95,8 @@ fn traffic(config: &Config) -> Value {
         "inpodPortReuse": sockets.reuse_port,
         "localhostAppTunnel": tunnel.loopback_apps,
         "enableEnhancedBaggage": tunnel.response_baggage,
-        "dnsProxy": false,
-        "dnsProxyAddr": {"Localhost": [config.ports.ipv6, 15_053]},
+        "dnsProxy": config.dns.is_some(),
+        "dnsProxyAddr": dns_address(config),
     })
 }
 
@@ -134,6 +134,15 @@ fn headers(endpoint: &Endpoint) -> Vec<[&str; 2]> {
 fn metadata(node: &Node) -> Map<String, Value> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     node.metadata.iter().map(|(key, value)| (key.clone(), text(value).into())).collect()
+}
+
+/// With DNS off, where it would listen.
+fn dns_address(config: &Config) -> Value {
+    match config.dns.as_ref().map(|dns| dns.address) {
+        None => json!({"Localhost": [config.ports.ipv6, 15_053]}),
+        Some(DnsAddress::Loopback(port)) => json!({"Localhost": [config.ports.ipv6, port]}),
+        Some(DnsAddress::Exact(address)) => json!({"SocketAddr": address.to_string()}),
+    }
 }
 
 fn sockets_view(sockets: &SocketConfig) -> Value {

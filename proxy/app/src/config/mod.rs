@@ -1,9 +1,11 @@
 //! What the environment means: one validated struct per component, or every mistake at once.
 
 mod control;
+mod dns;
 mod mesh;
 mod mode;
 pub(crate) mod raw;
+mod resolver;
 mod runtime;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,9 @@ use proxy_core::world::Strictness;
 use proxy_mtls::TlsPolicy;
 use xds_client::{Endpoint, Node};
 
+pub use dns::{DnsAddress, DnsConfig};
 pub use raw::{ProcessVars, Vars};
+pub use resolver::ResolvConf;
 
 use mesh::ProxyConfig;
 use raw::Reader;
@@ -45,6 +49,12 @@ pub struct Config {
     pub inpod: InpodConfig,
     /// Whether applications may ask for connections by SOCKS5.
     pub socks5: bool,
+    /// Whether connections are served, and not DNS alone.
+    pub proxy: bool,
+    /// DNS in pods; `None` when it is not captured.
+    pub dns: Option<DnsConfig>,
+    /// The process's own resolver.
+    pub resolver: ResolvConf,
     /// The three HTTP servers of the process.
     pub ports: PortConfig,
     /// Log filter and format.
@@ -255,7 +265,12 @@ impl Config {
         };
         let node = control::node(&reader);
         let mode = mode::mode(&mut reader);
+        let resolver = ResolvConf::read("/etc/resolv.conf");
+        let proxy = reader.flag("ENABLE_PROXY", true);
         let config = Self {
+            dns: dns::dns(&mut reader, &mesh, &resolver, proxy),
+            proxy,
+            resolver,
             xds: control::xds(&mut reader, &mesh, &node, tls),
             ca: control::ca(&mut reader, &node, tls),
             tls,

@@ -133,12 +133,6 @@ fn threads_asked(value: &str, cpus: usize) -> Result<usize, String> {
 
 /// Variables that are understood and have no effect yet; what would be unsafe to leave out refuses the start.
 pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static str)> {
-    if !reader.flag("ENABLE_PROXY", true) {
-        reader.refuse(ConfigError::Unsupported {
-            name: "ENABLE_PROXY",
-            why: "with the proxy off nothing is left to run; unset it",
-        });
-    }
     let on_demand = reader.flag("XDS_ON_DEMAND", false);
     let set = |name: &'static str| reader.text(name).is_some_and(|value| !value.is_empty());
     let mut found = Vec::new();
@@ -158,10 +152,5 @@ pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static st
         "LOCAL_XDS",
         "static configuration is not read yet; adit-control serves a directory",
     );
-    add(set("PREFERED_SERVICE_NAMESPACE"), "PREFERED_SERVICE_NAMESPACE", "the DNS listener is not there yet");
-    // Without the variable ztunnel captures too; who writes it down relies on it.
-    let dns = reader.text("ISTIO_META_DNS_CAPTURE").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    add(dns, "ISTIO_META_DNS_CAPTURE", "the DNS listener is not there yet");
-    add(set("ISTIO_META_DNS_PROXY_ADDR"), "ISTIO_META_DNS_PROXY_ADDR", "the DNS listener is not there yet");
     found
 }

@@ -9,7 +9,7 @@ use xds_client::{Credential, TrustAnchor};
 
 use super::mesh::ProxyConfig;
 use super::raw::{Reader, parse_cpus, parse_duration};
-use super::{Config, ConfigError, Keepalive, ProxyMode, TlsPolicy, Vars};
+use super::{Config, ConfigError, DnsAddress, Keepalive, ProxyMode, ResolvConf, TlsPolicy, Vars};
 
 struct Table(BTreeMap<String, String>);
 
@@ -98,7 +98,11 @@ fn a_malformed_value_names_its_variable_and_what_it_should_hold() {
         ("ADIT_UNREADABLE_CRL", "never"),
         ("XDS_ADDRESS", "ftp://x"),
         ("CA_ADDRESS", ""),
-        ("ENABLE_PROXY", "false"),
+        ("ENABLE_PROXY", "no"),
+        ("ISTIO_META_DNS_PROXY_ADDR", "not-an-address"),
+        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:x"),
+        ("ADIT_DNS_MAX_QUERIES_PER_POD", "many"),
+        ("XDS_ON_DEMAND", "true"),
         ("FAKE_CA", "true"),
     ] {
         refused(name, value);
@@ -131,14 +135,7 @@ fn the_tls_switches_hold_for_the_control_plane_too() {
 
 #[test]
 fn what_is_asked_for_and_not_there_yet_is_told_by_its_name() {
-    for (name, value, told) in [
-        ("ISTIO_META_DNS_CAPTURE", "TRUE", true),
-        ("ISTIO_META_DNS_CAPTURE", "false", false),
-        ("ISTIO_META_DNS_PROXY_ADDR", "localhost:15053", true),
-        ("PREFERED_SERVICE_NAMESPACE", "default", true),
-        ("LOCAL_XDS_PATH", "/etc/mesh.yaml", true),
-        ("XDS_ON_DEMAND", "true", true),
-    ] {
+    for (name, value, told) in [("LOCAL_XDS_PATH", "/etc/mesh.yaml", true)] {
         let names: Vec<_> = good(&[(name, value)]).not_yet.iter().map(|(name, _)| *name).collect();
         assert_eq!(names.contains(&name), told, "{name}={value}: {names:?}");
         assert!(names.len() <= 1, "{name}={value}: {names:?}");
@@ -355,4 +352,68 @@ fn the_mesh_config_file_is_the_base_of_proxy_config() {
     let metadata: Vec<_> = over.metadata().collect();
     assert_eq!(metadata, [("A".into(), "mesh".into()), ("B".into(), "own".into())]);
     assert!(matches!(&*broken, [ConfigError::MeshFile { path: told, .. }] if *told == path), "{broken:?}");
+}
+
+#[test]
+fn dns_is_captured_unless_it_is_switched_off() {
+    for (vars, on) in [
+        (&[][..], true),
+        (&[("ISTIO_META_DNS_CAPTURE", "TRUE")], true),
+        (&[("ISTIO_META_DNS_CAPTURE", "false")], false),
+        (&[("ISTIO_META_DNS_CAPTURE", "")], false),
+        (&[("PROXY_CONFIG", "proxyMetadata: {ISTIO_META_DNS_CAPTURE: 'false'}")], false),
+        (
+            &[("PROXY_CONFIG", "proxyMetadata: {DNS_CAPTURE: 'false'}"), ("ISTIO_META_DNS_CAPTURE", "true")],
+            true,
+        ),
+    ] {
+        assert_eq!(good(vars).dns.is_some(), on, "{vars:?}");
+    }
+    assert!(good(&[("ISTIO_META_DNS_CAPTURE", "false"), ("XDS_ON_DEMAND", "true")]).dns.is_none());
+}
+
+#[test]
+fn dns_listens_on_loopback_or_exactly_where_it_is_told() {
+    let at = |address: &str| good(&[("ISTIO_META_DNS_PROXY_ADDR", address)]).dns.expect("DNS is on").address;
+    assert_eq!(good(&[]).dns.expect("DNS is on").address, DnsAddress::Loopback(15_053));
+    let texts = |address: DnsAddress, ipv6| {
+        address.addresses(ipv6).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(at("localhost:53"), true), ["127.0.0.1:53", "[::1]:53"]);
+    assert_eq!(texts(at("localhost:53"), false), ["127.0.0.1:53"]);
+    assert_eq!(texts(at("127.0.0.2:5353"), true), ["127.0.0.2:5353"]);
+    assert_eq!(texts(at("[::1]:5353"), false), ["[::1]:5353"]);
+}
+
+#[test]
+fn something_must_be_left_to_run() {
+    let config = good(&[("ENABLE_PROXY", "false")]);
+    assert!(!config.proxy && config.dns.is_some());
+    let errors = check(&[("ENABLE_PROXY", "false"), ("ISTIO_META_DNS_CAPTURE", "false")])
+        .expect_err("with both off nothing runs");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(matches!(errors[0], ConfigError::Unsupported { name: "ENABLE_PROXY", .. }), "{errors:?}");
+}
+
+#[test]
+fn a_preferred_namespace_is_one_that_has_a_name() {
+    let preferred =
+        |name| good(&[("PREFERED_SERVICE_NAMESPACE", name)]).dns.expect("DNS is on").preferred_namespace;
+    assert_eq!(preferred("shared").as_deref(), Some("shared"));
+    assert_eq!(preferred(""), None);
+}
+
+#[test]
+fn the_resolver_file_reads_as_other_resolvers_read_it() {
+    let read = ResolvConf::parse(
+        "# a comment\n; another\nnameserver 10.96.0.10\nnameserver\t2001:db8::53 # here\nnameserver fe80::1%eth0\n\
+         nameserver nonsense\nnameserver 10.0.0.1\nnameserver 10.0.0.2\ndomain old.example\n\
+         search A.example. b.example\noptions ndots:5 timeout:2 attempts:9 rotate edns0 timeout:x\nsortlist x\n",
+    );
+    let servers: Vec<_> = read.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.96.0.10:53", "[2001:db8::53]:53", "10.0.0.1:53"]);
+    assert_eq!(read.search, ["a.example", "b.example"]);
+    assert_eq!((read.timeout, read.attempts, read.rotate), (Duration::from_secs(2), 5, true));
+    assert_eq!(ResolvConf::parse(""), ResolvConf::default());
+    assert_eq!(ResolvConf::read("/not/there"), ResolvConf::default());
 }

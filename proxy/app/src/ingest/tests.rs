@@ -15,6 +15,7 @@ use xds_proto::istio::security::{Address as Cidr, Authorization, Clause, Match, 
 use xds_proto::istio::workload::{Address, TunnelProtocol, Workload, address};
 
 use super::Ingest;
+use crate::dns::resolver::Resolver;
 use crate::live::Live;
 use crate::metrics::{About, Metrics};
 use crate::ready::{self, Ready};
@@ -46,7 +47,7 @@ fn rig() -> Rig {
     };
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let ingest = Ingest {
-        live: Arc::new(Live::new(context)),
+        live: Arc::new(Live::new(context, Resolver::default())),
         certificates: Some(Store::new(
             Arc::new(Asked(Arc::clone(&asked))),
             TlsPolicy::default(),

@@ -1,5 +1,6 @@
 //! What Prometheus reads: names, types and label values as ztunnel's dashboards and Kiali expect them.
 
+pub(crate) mod dns;
 mod identities;
 mod process;
 mod scrape;
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use proxy_mtls::{Revocations, Store};
 use tokio::runtime::Handle;
 
+use dns::DnsMetrics;
 use identities::Identities;
 use process::Process;
 use traffic::{Traffic, TrafficCollector};
@@ -32,6 +34,7 @@ pub(crate) use scrape::Scrape;
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) dns: Arc<DnsMetrics>,
     pub(crate) sockets_open: Family<ReporterLabel, Gauge>,
     pub(crate) xds_terminations: Family<TerminationLabel, Counter>,
     pub(crate) xds_messages: Family<UrlLabel, Counter>,
@@ -92,6 +95,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Arc::default(),
             traffic: Arc::new(Traffic::of_at_most(about.max_series)),
+            dns: Arc::default(),
             sockets_open: Family::default(),
             xds_terminations: Family::default(),
             xds_messages: Family::default(),
@@ -115,6 +119,7 @@ impl Metrics {
 
     fn register_istio(&self, istio: &mut Registry) {
         istio.register_collector(Box::new(TrafficCollector(Arc::clone(&self.traffic))));
+        self.dns.register(istio);
         istio.register(
             "tcp_sockets_open",
             "The number of accepted TCP sockets that are open (unstable)",
@@ -155,6 +160,7 @@ impl Metrics {
             "The total number of connections counted without their names: all series were taken (unstable)",
             self.traffic.without_room.clone(),
         );
+        self.dns.register_own(adit);
     }
 
     /// From now on the certificates of `store` are counted, and what `revocations` did.

@@ -15,18 +15,22 @@ use xds_proto::istio::security::{Action, Authorization, Clause, Match, Rule};
 use xds_proto::istio::workload::{Address, Workload, address};
 
 use super::*;
+use crate::dns::resolver::Resolver;
 
 const UID: &str = "Kubernetes//Pod/ns/a";
 
 fn live() -> Live {
-    Live::new(NodeContext {
-        node_name: "n1".into(),
-        network: "".into(),
-        cluster_domain: "cluster.local".into(),
-        own_ports: proxy_core::decide::guard::OwnPorts::default(),
-        loopback_tunnels: true,
-        unknown_policy: Strictness::default(),
-    })
+    Live::new(
+        NodeContext {
+            node_name: "n1".into(),
+            network: "".into(),
+            cluster_domain: "cluster.local".into(),
+            own_ports: proxy_core::decide::guard::OwnPorts::default(),
+            loopback_tunnels: true,
+            unknown_policy: Strictness::default(),
+        },
+        Resolver::default(),
+    )
 }
 
 fn pod() -> PodInfo {

@@ -264,6 +264,16 @@ pub fn is_retryable(query: &[u8]) -> bool {
     Reader(query).header().is_some_and(|header| header.flags & (OPCODE | QR) == 0)
 }
 
+/// Whether the response says that this server cannot tell, where another one may: a failure, something it does not do, a
+/// refusal.
+#[must_use]
+pub fn is_refusal(response: &[u8]) -> bool {
+    const NOT_IMPLEMENTED: u16 = 4;
+    const REFUSED: u16 = 5;
+    let header = Reader(response).header();
+    header.is_some_and(|header| matches!(code(header.flags), SERVFAIL | NOT_IMPLEMENTED | REFUSED))
+}
+
 /// Whether the response says that it is not whole.
 #[must_use]
 pub fn is_truncated(response: &[u8]) -> bool {

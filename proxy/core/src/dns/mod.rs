@@ -14,7 +14,7 @@ use crate::Str;
 pub use answer::{Answer, Asker, Outcome, Transport, Verdict, decide};
 pub use lookup::{Addresses, addresses, lookup};
 pub use message::{
-    Asked, Name, answers, asked, failure, id, is_retryable, is_truncated, record_type, set_id,
+    Asked, Name, answers, asked, failure, id, is_refusal, is_retryable, is_truncated, record_type, set_id,
 };
 
 /// The type of an IPv4 address record.
