@@ -17,7 +17,7 @@ use cni_plugin_wire::seqpacket::{Listener, SocketError};
 use cni_plugin_wire::zds::{self, PodUid};
 use cni_plugin_wire::{event, paths};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -159,6 +159,8 @@ impl Agent {
             remembered,
             health,
             done,
+            proxies: 0,
+            measuring: Arc::new(Semaphore::new(MEASURING)),
         };
         let inputs = Inputs { events: event_inbox, notices: notice_inbox, calls: call_inbox };
         tokio::select! {
@@ -273,5 +275,6 @@ async fn remember(file: PathBuf, mut wanted: watch::Receiver<Option<SelectedName
 
 /// Waiting plugin calls and changes beyond these wait in their sockets and sources.
 const CALLS: usize = 256;
+const MEASURING: usize = 8;
 const CHANGES: usize = 256;
 const REMEMBER_PAUSE: Duration = Duration::from_secs(2);

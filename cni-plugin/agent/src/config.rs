@@ -46,7 +46,7 @@ pub struct Raw {
     /// Capture IPv6 where a pod has it [default: true]
     #[arg(long, env = "AMBIENT_IPV6", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub ipv6: Option<String>,
-    /// Capture DNS [default: false]
+    /// Capture DNS where the proxy takes it [default: true]
     #[arg(long, env = "AMBIENT_DNS_CAPTURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub dns: Option<String>,
     /// Source address of kubelet probes, which are not captured [default: 169.254.7.127]
@@ -179,7 +179,7 @@ fn redirect(errors: &mut Errors, raw: &Raw) -> Settings {
     let v6 = ("probe-source-v6", "HOST_PROBE_SNAT_IPV6");
     Settings {
         ipv6: errors.flag(raw.ipv6.clone(), ("ipv6", "AMBIENT_IPV6"), true),
-        dns: errors.flag(raw.dns.clone(), ("dns", "AMBIENT_DNS_CAPTURE"), false),
+        dns: errors.flag(raw.dns.clone(), ("dns", "AMBIENT_DNS_CAPTURE"), true),
         probe_v4: errors.parsed(raw.probe_source.clone(), v4, "an IPv4 address", usual.probe_v4),
         probe_v6: errors.parsed(raw.probe_source_v6.clone(), v6, "an IPv6 address", usual.probe_v6),
     }

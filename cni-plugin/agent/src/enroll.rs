@@ -79,6 +79,8 @@ pub enum Event {
         netns: NetnsId,
         why: String,
     },
+    /// A proxy disconnected, and what it listened for may have gone with it.
+    ProxyLeft,
     /// Time has passed.
     Tick,
 }
@@ -96,6 +98,8 @@ pub struct SandboxName {
 pub enum Ended {
     Found(Result<Arc<Netns>, String>),
     Redirected(Result<(), String>),
+    /// The rules are in place but for those of DNS, for which the proxy does not listen.
+    RedirectedButDns,
     Unredirected(Result<(), String>),
     Announced(Result<(), String>),
     Retracted,
@@ -255,6 +259,8 @@ impl Enrollment {
                     entry.announced = Some(netns);
                     entry.succeeded();
                     entry.hurry();
+                    // This proxy may listen for DNS where the last one did not.
+                    entry.inspect |= entry.enrolled();
                 }
                 Touched::one(uid)
             }
@@ -265,7 +271,20 @@ impl Enrollment {
                 }
                 Touched::one(uid)
             }
+            Event::ProxyLeft => {
+                self.measure_soon(now);
+                Touched::All
+            }
             Event::Tick => Touched::All,
+        }
+    }
+
+    /// Has every enrolled pod measured shortly, also where that is not done from time to time: a proxy that ended lets go
+    /// of its sockets a moment after it disconnected, and its successor may be on its way.
+    fn measure_soon(&mut self, now: Moment) {
+        for entry in self.pods.values_mut().filter(|entry| entry.enrolled()) {
+            let soon = now.after(PROXY_GONE.saturating_add(spread(&entry.uid, PROXY_GONE)));
+            entry.measure_at = Some(entry.measure_at.map_or(soon, |at| at.min(soon)));
         }
     }
 
@@ -453,6 +472,8 @@ fn spread(uid: &PodUid, every: Duration) -> Duration {
     every.saturating_mul(sum % 256) / 1024
 }
 
+/// From a proxy's end to a look at what it left.
+const PROXY_GONE: Duration = Duration::from_millis(500);
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// How long the first searches may hold the proxies' snapshot back.
 const SEARCH_TIME: Duration = Duration::from_secs(5);

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::os::fd::AsFd;
 
-use cni_plugin_redirect::{Iptables, Plan, RedirectError, Settings, apply, plan};
+use cni_plugin_redirect::{
+    DnsListeners, Iptables, Plan, RedirectError, Settings, apply, dns_listeners, plan, wants_dns,
+};
 
 use crate::eligible;
 use crate::model::Pod;
@@ -15,7 +17,7 @@ pub trait Redirect: Send + Sync + 'static {
     ///
     /// # Errors
     /// They could not be put in place, or not all of them.
-    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError>;
+    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<Applied, PodRulesError>;
 
     /// Takes everything of ours out.
     ///
@@ -30,9 +32,20 @@ pub trait Redirect: Send + Sync + 'static {
     fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError>;
 }
 
+/// Which rules are in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// All that the pod wants.
+    All,
+    /// All but those that capture DNS: the proxy does not listen for it, or not yet.
+    AllButDns,
+}
+
 /// Why a pod's rules are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum PodRulesError {
+    #[error("see whether the proxy takes the pod's DNS")]
+    Listeners(#[source] RedirectError),
     #[error("put the pod's redirection rules in place")]
     Apply(#[source] RedirectError),
     #[error("take the pod's redirection rules away: {}", list(.0))]
@@ -49,19 +62,30 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn plan(&self, pod: &Pod) -> Plan {
+    /// What the pod wants now, and whether DNS is missing from it.
+    fn plan(&self, netns: &Netns, pod: &Pod) -> Result<(Plan, Applied), PodRulesError> {
         let (overrides, bad) = eligible::overrides(pod);
         for bad in bad {
             let (annotation, value) = (bad.annotation, bad.value);
             tracing::warn!(pod = %pod.full_name(), annotation, value, "an annotation's value is not understood and is ignored");
         }
-        plan(&self.settings, &overrides)
+        let wanted = wants_dns(&self.settings, &overrides);
+        let listeners = if wanted {
+            dns_listeners(netns.as_fd()).map_err(PodRulesError::Listeners)?
+        } else {
+            DnsListeners::default()
+        };
+        let some = listeners != DnsListeners::default();
+        let applied = if wanted && !some { Applied::AllButDns } else { Applied::All };
+        Ok((plan(&self.settings, &overrides, listeners), applied))
     }
 }
 
 impl Redirect for Kernel {
-    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError> {
-        apply::apply(&self.iptables, netns.as_fd(), &self.plan(pod)).map_err(PodRulesError::Apply)
+    fn apply(&self, netns: &Netns, pod: &Pod) -> Result<Applied, PodRulesError> {
+        let (plan, applied) = self.plan(netns, pod)?;
+        apply::apply(&self.iptables, netns.as_fd(), &plan).map_err(PodRulesError::Apply)?;
+        Ok(applied)
     }
 
     fn remove(&self, netns: &Netns) -> Result<(), PodRulesError> {
@@ -69,8 +93,8 @@ impl Redirect for Kernel {
     }
 
     fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError> {
-        let drift =
-            apply::inspect(&self.iptables, netns.as_fd(), &self.plan(pod)).map_err(PodRulesError::Inspect)?;
+        let (plan, _) = self.plan(netns, pod)?;
+        let drift = apply::inspect(&self.iptables, netns.as_fd(), &plan).map_err(PodRulesError::Inspect)?;
         Ok((!drift.is_none()).then(|| drift.to_string()))
     }
 }

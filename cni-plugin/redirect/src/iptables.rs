@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::error::RedirectError;
 use crate::netns;
 use crate::observe::Observed;
-use crate::plan::{PodOverrides, Settings, plan};
+use crate::plan::{DnsListeners, PodOverrides, Settings, plan};
 use crate::render;
 use crate::rule::Family;
 
@@ -143,6 +143,7 @@ impl Programs {
                 virtual_interfaces: vec!["lo".parse().map_err(|e| failed(format!("{e}")))?],
                 ..PodOverrides::default()
             },
+            DnsListeners::ALL,
         );
         netns::in_new_netns(|| {
             restore(&programs.restore, &render::iptables_restore(&everything, family, &Observed::default()))?;

@@ -65,6 +65,27 @@ pub struct PodOverrides {
     pub virtual_interfaces: Vec<InterfaceName>,
 }
 
+/// For which families the proxy takes a pod's DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DnsListeners {
+    /// On 127.0.0.1.
+    pub v4: bool,
+    /// On `::1`.
+    pub v6: bool,
+}
+
+impl DnsListeners {
+    /// Both.
+    pub const ALL: Self = Self { v4: true, v6: true };
+
+    const fn of(self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+}
+
 /// A network interface's name, safe to write into a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceName(String);
@@ -144,15 +165,21 @@ impl Plan {
     }
 }
 
-/// Decides the rules of one pod.
+/// Whether a pod's DNS is to be captured as soon as the proxy takes it.
 #[must_use]
-pub fn plan(settings: &Settings, pod: &PodOverrides) -> Plan {
-    let dns = pod.dns.unwrap_or(settings.dns);
+pub fn wants_dns(settings: &Settings, pod: &PodOverrides) -> bool {
+    pod.dns.unwrap_or(settings.dns)
+}
+
+/// Decides the rules of one pod. DNS rules appear with the listener that they lead to, and go with it.
+#[must_use]
+pub fn plan(settings: &Settings, pod: &PodOverrides, listeners: DnsListeners) -> Plan {
     let mut sides = vec![Side { family: Family::V4, probe: settings.probe_v4.into() }];
     if settings.ipv6 {
         sides.push(Side { family: Family::V6, probe: settings.probe_v6.into() });
     }
     let families = sides.into_iter().map(|side| {
+        let dns = wants_dns(settings, pod) && listeners.of(side.family);
         let mut tables =
             BTreeMap::from([(Table::Mangle, side.mangle(pod)), (Table::Nat, side.nat(pod, dns))]);
         if dns {

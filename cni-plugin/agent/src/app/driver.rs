@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::PodUid;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +15,7 @@ use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, Sandbo
 use crate::health::{Facts, Health};
 use crate::model::{Pod, Redirection};
 use crate::netns::{Finder, Netns, Wanted};
-use crate::redirect::{Redirect, chain};
+use crate::redirect::{Applied, Redirect, chain};
 use crate::socket::{Asked, Call};
 use crate::status::StatusSink;
 use crate::zds::{Notice, Server};
@@ -30,6 +30,10 @@ pub(super) struct Driver {
     pub(super) remembered: watch::Sender<Option<SelectedNamespaces>>,
     pub(super) health: Health,
     pub(super) done: mpsc::UnboundedSender<Event>,
+    /// Connected when they were last heard of.
+    pub(super) proxies: usize,
+    /// Measurements at once: each runs programs, and a proxy that ends is a reason to measure every pod.
+    pub(super) measuring: Arc<Semaphore>,
 }
 
 /// What the machine hears.
@@ -74,16 +78,17 @@ impl Driver {
         }
     }
 
-    fn notice(&self, notice: Notice) -> Option<Event> {
+    fn notice(&mut self, notice: Notice) -> Option<Event> {
         match notice {
             Notice::Delivered { uid, netns } => Some(Event::Delivered { uid, netns }),
             Notice::Refused { uid, netns, why } => {
                 tracing::warn!(%uid, why, "a proxy refused a pod");
                 Some(Event::Refused { uid, netns, why })
             }
-            Notice::Connected(_) => {
+            Notice::Connected(count) => {
                 self.report();
-                None
+                let before = std::mem::replace(&mut self.proxies, count);
+                (count < before).then_some(Event::ProxyLeft)
             }
         }
     }
@@ -140,7 +145,12 @@ impl Driver {
             }
             Command::Redirect { pod, netns } => {
                 let redirect = Arc::clone(&self.redirect);
-                self.blocking_step(open, &Arc::clone(&pod), "redirect", Ended::Redirected, move || {
+                let ended = |result| match result {
+                    Ok(Applied::All) => Ended::Redirected(Ok(())),
+                    Ok(Applied::AllButDns) => Ended::RedirectedButDns,
+                    Err(why) => Ended::Redirected(Err(why)),
+                };
+                self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
                     redirect.apply(&netns, &pod)
                 });
             }
@@ -206,10 +216,13 @@ impl Driver {
     }
 
     fn inspect(&self, open: &mut Open, pod: Arc<Pod>, netns: Arc<Netns>) {
-        let redirect = Arc::clone(&self.redirect);
+        let (redirect, measuring) = (Arc::clone(&self.redirect), Arc::clone(&self.measuring));
         self.step(open, uid_of(&pod), async move {
             let name = pod.full_name();
+            // Never closed.
+            let place = measuring.acquire().await;
             let result = blocking(move || redirect.inspect(&netns, &pod)).await;
+            drop(place);
             match &result {
                 Ok(None) => {}
                 Ok(Some(drift)) => tracing::warn!(pod = name, drift, "a pod's rules changed; repairing them"),
@@ -227,19 +240,19 @@ impl Driver {
         });
     }
 
-    fn blocking_step<E: Error + Send + 'static>(
+    fn blocking_step<T: Send + 'static, E: Error + Send + 'static>(
         &self,
         open: &mut Open,
         pod: &Pod,
         step: &'static str,
-        ended: fn(Result<(), String>) -> Ended,
-        work: impl FnOnce() -> Result<(), E> + Send + 'static,
+        ended: fn(Result<T, String>) -> Ended,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) {
         let name = pod.full_name();
         self.step(open, uid_of(pod), async move {
             let result = blocking(work).await;
             match &result {
-                Ok(()) => tracing::debug!(pod = name, step, "done"),
+                Ok(_) => tracing::debug!(pod = name, step, "done"),
                 Err(why) => tracing::warn!(pod = name, step, why, "failed; it is tried again"),
             }
             ended(result)

@@ -11,7 +11,7 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(config.policy.selectors, selector::parse(selector::DEFAULT).unwrap());
     assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["kube-system".to_owned()]));
     assert_eq!(config.policy.system_namespace, "istio-system");
-    assert_eq!(config.redirect, Settings::default());
+    assert_eq!(config.redirect, Settings { dns: true, ..Settings::default() });
     assert_eq!(config.zds_socket, PathBuf::from("/var/run/ztunnel/ztunnel.sock"));
     assert_eq!(config.run_dir, PathBuf::from("/var/run/adit"));
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/run/adit/selected-namespaces.json"));
@@ -32,7 +32,7 @@ fn everything_given_is_taken() {
         exclude_namespaces: text("a, b,,"),
         system_namespace: text("mesh"),
         ipv6: text("f"),
-        dns: text("1"),
+        dns: text("0"),
         probe_source: text("169.254.1.1"),
         probe_source_v6: text("fd00::1"),
         iptables: text("legacy"),
@@ -49,7 +49,7 @@ fn everything_given_is_taken() {
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/lib/adit/selected.json"));
     assert_eq!(config.policy.selectors, Vec::new());
     assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
-    assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, true));
+    assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, false));
     assert_eq!(config.redirect.probe_v4.to_string(), "169.254.1.1");
     assert_eq!(config.iptables, Some(Variant::Legacy));
     assert_eq!(config.health, Some("127.0.0.1:8000".parse().unwrap()));

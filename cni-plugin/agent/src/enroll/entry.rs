@@ -72,6 +72,8 @@ pub(super) struct Entry {
     pub(super) present: bool,
     pub(super) sandbox: Sandbox,
     pub(super) rules: Rules,
+    /// The rules were put in place before a proxy served the pod and lack those of DNS.
+    pub(super) dns_due: bool,
     /// The namespace for which a proxy last said that it serves it.
     pub(super) announced: Option<NetnsId>,
     /// The proxies' book names the pod, with its namespace or without.
@@ -99,6 +101,7 @@ impl Entry {
             present: true,
             sandbox: Sandbox::default(),
             rules: if recorded.is_some() { Rules::Unknown } else { Rules::Absent },
+            dns_due: false,
             announced: None,
             booked: false,
             recorded,
@@ -153,7 +156,8 @@ impl Entry {
             return Some(Step::Find);
         }
         let id = netns.id();
-        let redirect = (self.rules != Rules::In(id)).then_some(Step::Redirect(id));
+        let dns = self.dns_due && self.announced == Some(id);
+        let redirect = (dns || self.rules != Rules::In(id)).then_some(Step::Redirect(id));
         let announce = (self.announced != Some(id)).then_some(Step::Announce(id));
         let served = if self.sandbox.starting { redirect.or(announce) } else { announce.or(redirect) };
         let record = || {
@@ -214,6 +218,7 @@ impl Entry {
         };
         let id = netns.id();
         self.rules == Rules::In(id)
+            && !self.dns_due
             && self.announced == Some(id)
             && self.recorded == Some(Redirection::Enabled)
     }

@@ -19,7 +19,16 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             let none = || why.unwrap_or_else(|| "its sandbox is being taken down".to_owned());
             entry.sandbox.netns.is_none().then(none)
         }
+        (Step::Redirect(id), Ended::RedirectedButDns) => {
+            if current == Some(id) {
+                entry.rules = Rules::In(id);
+            }
+            // With a proxy that serves the pod, it is a later measurement that finds the listener.
+            entry.dns_due = entry.announced != Some(id);
+            None
+        }
         (Step::Redirect(id), Ended::Redirected(result)) => {
+            entry.dns_due = false;
             if result.is_ok() && current == Some(id) {
                 entry.rules = Rules::In(id);
             }

@@ -188,6 +188,45 @@ fn a_starting_pod_gets_its_rules_first_and_starts_when_all_is_done() {
 }
 
 #[test]
+fn a_starting_pod_gets_its_dns_rules_once_its_proxy_listens() {
+    let mut rig = Rig::new();
+    rig.seen(&without_address("a"));
+    rig.add(7, "a", "c1", &Arc::new(stand_in()));
+    assert_eq!(rig.done("a", Ended::RedirectedButDns), ["announce u-a"]);
+    assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["redirect a"]);
+    assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["answer 7 Enrolled"]);
+}
+
+#[test]
+fn a_pod_whose_proxy_takes_no_dns_is_enrolled_without_it() {
+    let mut rig = Rig::new();
+    rig.seen(&without_address("a"));
+    rig.add(7, "a", "c1", &Arc::new(stand_in()));
+    rig.done("a", Ended::RedirectedButDns);
+    rig.done("a", Ended::Announced(Ok(())));
+    assert_eq!(rig.done("a", Ended::RedirectedButDns), ["record a enabled"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["answer 7 Enrolled"]);
+    assert!(rig.machine.wake(rig.now).is_some(), "it is measured again, as every pod, and the listener found");
+}
+
+#[test]
+fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
+    let (mut rig, netns) = Rig::started(&pod("a"), "c1");
+    assert_eq!(rig.on(Event::ProxyLeft), [""; 0]);
+    let soon = rig.machine.wake(rig.now).unwrap();
+    assert!(soon.0 - rig.now.0 < Duration::from_secs(1), "{soon:?}");
+    assert_eq!(rig.later(1), ["find a"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::clone(&netns)))), ["inspect a"]);
+    let drift = Some("v4 raw/ISTIO_OUTPUT is not planned".to_owned());
+    assert_eq!(rig.done("a", Ended::Inspected(Ok(drift))), ["redirect a"]);
+    assert_eq!(rig.done("a", Ended::RedirectedButDns), [""; 0]);
+    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.on(Event::Delivered { uid: uid("a"), netns: netns.id() }), ["inspect a"]);
+    assert_eq!(rig.done("a", Ended::Inspected(Ok(None))), [""; 0]);
+}
+
+#[test]
 fn a_pod_without_an_address_is_not_searched_for() {
     let mut rig = Rig::new();
     assert_eq!(rig.seen(&without_address("a")), ["keep u-a"]);

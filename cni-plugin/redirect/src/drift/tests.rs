@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{PodOverrides, Settings, plan};
+use crate::plan::{DnsListeners, PodOverrides, Settings, plan};
 use crate::render;
 
 #[test]
@@ -114,5 +114,5 @@ fn place(table: Table, chain: Chain) -> Place {
 }
 
 fn planned(dns: bool) -> Plan {
-    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default())
+    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL)
 }

@@ -1,14 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{PROXY_MARK, PodOverrides, REPLY_MARK, Settings, plan};
+use crate::plan::{DnsListeners, PROXY_MARK, PodOverrides, REPLY_MARK, Settings, plan};
 use crate::render;
 use crate::rule::Family;
 
 #[test]
 fn what_we_write_we_read() {
     let pod = PodOverrides { virtual_interfaces: vec!["br0".parse().unwrap()], ..PodOverrides::default() };
-    let plan = plan(&Settings { dns: true, ..Settings::default() }, &pod);
+    let plan = plan(&Settings { dns: true, ..Settings::default() }, &pod, DnsListeners::ALL);
     for family in Family::ALL {
         let observed = Observed::parse(&render::rules(&plan, family));
         for table in Table::ALL {

@@ -10,7 +10,7 @@ fn a_plain_pod_wants_marks_and_redirection_in_both_families() {
 fn every_redirection_of_tcp_spares_connections_that_exist() {
     let settings = Settings { dns: true, ..Settings::default() };
     let pod = PodOverrides { virtual_interfaces: vec!["br0".parse().unwrap()], ..PodOverrides::default() };
-    let plan = plan(&settings, &pod);
+    let plan = plan(&settings, &pod, DnsListeners::ALL);
     let mut redirections = 0;
     for family in Family::ALL {
         let nat = plan.table(family, Table::Nat).unwrap();
@@ -29,7 +29,7 @@ fn every_redirection_of_tcp_spares_connections_that_exist() {
 #[test]
 fn without_ipv6_there_is_one_family() {
     let settings = Settings { ipv6: false, ..Settings::default() };
-    let plan = plan(&settings, &PodOverrides::default());
+    let plan = plan(&settings, &PodOverrides::default(), DnsListeners::ALL);
     assert_eq!(plan.families().collect::<Vec<_>>(), [Family::V4]);
     assert_eq!(plan.table(Family::V6, Table::Nat), None);
 }
@@ -52,9 +52,32 @@ fn a_pod_overrides_the_nodes_word_on_dns() {
         [(true, Some(false), false), (false, Some(true), true), (true, None, true), (false, None, false)]
     {
         let settings = Settings { dns: node, ..Settings::default() };
-        let plan = plan(&settings, &PodOverrides { dns: pod, ..PodOverrides::default() });
+        let plan = plan(&settings, &PodOverrides { dns: pod, ..PodOverrides::default() }, DnsListeners::ALL);
         assert_eq!(plan.table(Family::V4, Table::Raw).is_some(), want, "node {node}, pod {pod:?}");
     }
+}
+
+#[test]
+fn dns_rules_come_with_the_listener_of_their_family() {
+    let settings = Settings { dns: true, ..Settings::default() };
+    for (listeners, want) in [
+        (DnsListeners::default(), [false, false]),
+        (DnsListeners { v4: true, v6: false }, [true, false]),
+        (DnsListeners { v4: false, v6: true }, [false, true]),
+        (DnsListeners::ALL, [true, true]),
+    ] {
+        let plan = plan(&settings, &PodOverrides::default(), listeners);
+        let has = |family| {
+            let redirects = plan.table(family, Table::Nat).unwrap().output.iter();
+            let nat = redirects.filter(|rule| rule.target == Target::Redirect(DNS_PORT)).count();
+            assert!(matches!(nat, 0 | 2), "{nat} rules");
+            assert_eq!(nat == 2, plan.table(family, Table::Raw).is_some());
+            nat == 2
+        };
+        assert_eq!(Family::ALL.map(has), want, "{listeners:?}");
+    }
+    let plan = plan(&Settings::default(), &PodOverrides::default(), DnsListeners::ALL);
+    assert_eq!(plan.table(Family::V4, Table::Raw), None, "a listener alone captures nothing");
 }
 
 #[test]
@@ -70,15 +93,20 @@ fn traffic_of_virtual_interfaces_is_outbound_and_comes_first() {
 #[test]
 fn probe_addresses_are_the_nodes() {
     let settings = Settings { probe_v4: Ipv4Addr::new(169, 254, 9, 9), ..Settings::default() };
-    let text = render::rules(&plan(&settings, &PodOverrides::default()), Family::V4);
+    let text = render::rules(&plan(&settings, &PodOverrides::default(), DnsListeners::ALL), Family::V4);
     assert!(text.contains("-s 169.254.9.9 ") && !text.contains("169.254.7.127"), "{text}");
 }
 
 #[test]
 fn the_hash_follows_the_rules_and_nothing_else() {
-    let one = plan(&Settings::default(), &PodOverrides::default());
-    let same = plan(&Settings::default(), &PodOverrides { dns: Some(false), ..PodOverrides::default() });
-    let other = plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default());
+    let one = plan(&Settings::default(), &PodOverrides::default(), DnsListeners::ALL);
+    let same = plan(
+        &Settings::default(),
+        &PodOverrides { dns: Some(false), ..PodOverrides::default() },
+        DnsListeners::ALL,
+    );
+    let other =
+        plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL);
     assert_eq!(one.hash(), same.hash());
     assert_ne!(one.hash(), other.hash());
 }
@@ -107,7 +135,7 @@ fn a_name_that_could_smuggle_words_into_a_rule_is_refused() {
 
 #[track_caller]
 fn check(settings: Settings, pod: PodOverrides, family: Family, want: &str) {
-    let text = render::rules(&plan(&settings, &pod), family);
+    let text = render::rules(&plan(&settings, &pod, DnsListeners::ALL), family);
     let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with(':') && *line != "COMMIT").collect();
     let want: Vec<&str> = want.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(rules, want);

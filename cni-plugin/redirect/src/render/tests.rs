@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{PodOverrides, Settings, plan};
+use crate::plan::{DnsListeners, PodOverrides, Settings, plan};
 
 #[test]
 fn a_table_is_one_transaction_with_its_chains_declared() {
@@ -63,5 +63,5 @@ fn where_nothing_of_ours_is_nothing_is_removed() {
 }
 
 fn bare() -> Plan {
-    plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default())
+    plan(&Settings { ipv6: false, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL)
 }

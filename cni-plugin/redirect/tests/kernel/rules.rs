@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use cni_plugin_redirect::drift::Place;
 use cni_plugin_redirect::rule::{Chain, Family, Table};
 use cni_plugin_redirect::{
-    Drift, Finding, Iptables, Plan, PodOverrides, RedirectError, Settings, Variant, apply, plan,
+    DnsListeners, Drift, Finding, Iptables, Plan, PodOverrides, RedirectError, Settings, Variant, apply, plan,
 };
 
 use crate::lab::Namespace;
@@ -215,7 +215,7 @@ fn inspect(iptables: &Iptables, pod: &Namespace, plan: &Plan) -> Drift {
 }
 
 fn planned(dns: bool) -> Plan {
-    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default())
+    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL)
 }
 
 /// Everything the pod holds, without counters and dates.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use cni_plugin_redirect::rule::Family;
-use cni_plugin_redirect::{Iptables, PodOverrides, Settings, apply, plan};
+use cni_plugin_redirect::{DnsListeners, Iptables, PodOverrides, Settings, apply, plan};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::lab::Namespace;
@@ -169,7 +169,7 @@ impl Lab {
     }
 
     fn apply(&self, iptables: &Iptables) {
-        let plan = plan(&Settings::default(), &PodOverrides::default());
+        let plan = plan(&Settings::default(), &PodOverrides::default(), DnsListeners::ALL);
         apply::apply(iptables, self.pod.as_fd(), &plan).unwrap();
     }
 

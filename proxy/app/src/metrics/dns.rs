@@ -25,7 +25,7 @@ pub(crate) struct DnsLabels {
 }
 
 /// The labels of a name that a connection needed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OnDemandLabels {
     source_workload: Known,
     source_canonical_service: Known,

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use prometheus_client::metrics::counter::Counter;
 use proptest::prelude::*;
 
+use super::dns::{DnsLabels, OnDemandLabels};
 use super::traffic::{Known, Reporter, Side, TrafficLabels};
 use super::{About, Metrics};
 
@@ -95,10 +96,22 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
     metrics.xds_messages.get_or_create(&url).inc();
     metrics.xds_bytes.get_or_create(&url).inc();
     metrics.xds_terminations.get_or_create(&super::TerminationLabel { reason: "Error" }).inc();
+    let asked = dns_labels("a");
+    for count in [metrics.dns.requests(&asked), metrics.dns.upstream_requests(&asked)] {
+        count.inc();
+    }
+    metrics.dns.upstream_failures(&asked).inc();
+    metrics.dns.upstream_duration(&asked).observe(0.02);
+    metrics.dns.on_demand(&OnDemandLabels::default()).inc();
     let text = metrics.encode().expect("metrics encode");
     for (family, kind, stable) in FAMILIES {
         assert!(text.contains(&format!("\n# TYPE {family} {kind}\n")), "{family} is a {kind}: {text}");
-        let sample = if kind == "counter" { format!("\n{family}_total") } else { format!("\n{family}") };
+        let suffix = match kind {
+            "counter" => "_total",
+            "histogram" => "_count",
+            _ => "",
+        };
+        let sample = format!("\n{family}{suffix}");
         assert!(text.contains(&format!("{sample}{{")) || text.contains(&format!("{sample} ")), "{family}");
         let help = text.lines().find(|line| line.starts_with(&format!("# HELP {family} "))).expect("a help");
         assert_eq!(help.contains("unstable"), !stable, "{help}");
@@ -109,7 +122,7 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
 }
 
 /// Name, type, and whether ztunnel calls it stable.
-const FAMILIES: [(&str, &str, bool); 25] = [
+const FAMILIES: [(&str, &str, bool); 31] = [
     ("istio_build", "gauge", true),
     ("istio_tcp_connections_opened", "counter", true),
     ("istio_tcp_connections_closed", "counter", true),
@@ -132,6 +145,12 @@ const FAMILIES: [(&str, &str, bool); 25] = [
     ("workload_manager_pending_proxy_count", "gauge", false),
     ("workload_manager_proxies_started", "counter", false),
     ("workload_manager_proxies_stopped", "counter", false),
+    ("istio_dns_requests", "counter", false),
+    ("istio_dns_upstream_requests", "counter", false),
+    ("istio_dns_upstream_failures", "counter", false),
+    ("istio_dns_upstream_request_duration_seconds", "histogram", false),
+    ("istio_on_demand_dns", "counter", false),
+    ("adit_dns_pods_without_listener", "gauge", false),
     ("adit_unknown_policies", "counter", false),
     ("adit_log_lines_lost", "counter", false),
     ("adit_series_without_room", "counter", false),
@@ -336,4 +355,53 @@ proptest! {
             }
         }
     }
+}
+
+fn dns_labels(service: &str) -> DnsLabels {
+    DnsLabels {
+        request_query_type: "aaaa",
+        request_protocol: "udp",
+        source_canonical_service: Known::from(service.to_owned()),
+        source_canonical_revision: Known::default(),
+    }
+}
+
+#[test]
+fn a_dns_series_has_the_labels_and_buckets_that_readers_know() {
+    let (_runtime, metrics) = metrics();
+    metrics.dns.requests(&dns_labels("a")).inc();
+    metrics.dns.upstream_duration(&dns_labels("a")).observe(0.02);
+    let text = metrics.encode().expect("metrics encode");
+    let labels = "request_query_type=\"aaaa\",request_protocol=\"udp\",source_canonical_service=\"a\",\
+                  source_canonical_revision=\"unknown\"";
+    assert!(text.contains(&format!("istio_dns_requests_total{{{labels}}} 1\n")), "{text}");
+    for (bucket, count) in
+        [("0.0005", 0), ("0.001", 0), ("0.01", 0), ("0.1", 1), ("1.0", 1), ("5.0", 1), ("+Inf", 1)]
+    {
+        let family = "istio_dns_upstream_request_duration_seconds_bucket";
+        let found = text.lines().any(|line| {
+            line.starts_with(family)
+                && line.contains(&format!("le=\"{bucket}\""))
+                && line.ends_with(&format!(" {count}"))
+        });
+        assert!(found, "{bucket}: {text}");
+    }
+}
+
+#[test]
+fn a_dns_series_ends_some_sweeps_after_its_source() {
+    let (_runtime, metrics) = metrics();
+    for service in ["gone", "here"] {
+        metrics.dns.requests(&dns_labels(service)).inc();
+        metrics.dns.upstream_duration(&dns_labels(service)).observe(1.0);
+    }
+    let shown = |service: &str| metrics.encode().expect("metrics encode").contains(service);
+    let lives = |service: &Known| *service == Known::from("here".to_owned());
+    metrics.dns.sweep(3, lives);
+    metrics.dns.sweep(3, lives);
+    assert!(shown("gone"));
+    metrics.dns.sweep(3, lives);
+    assert!(!shown("gone") && shown("here"));
+    metrics.dns.requests(&dns_labels("gone")).inc();
+    assert!(shown("gone"), "a workload that comes back is counted again");
 }
