@@ -95,6 +95,7 @@ fn main() -> ExitCode {
         routes::a_service_that_a_client_may_not_see_is_unknown_to_it,
         routes::locality_and_health_decide_who_serves,
         routes::a_recycled_address_never_meets_the_tunnel_of_who_had_it,
+        routes::hostnames::a_workload_known_by_a_hostname_is_resolved_when_a_connection_is_made,
         routes::waypoints::a_service_waypoint_is_the_next_hop_however_it_is_named,
         routes::waypoints::a_workload_waypoint_serves_who_dials_the_pod_itself,
         routes::waypoints::weighted_waypoints_take_their_shares,

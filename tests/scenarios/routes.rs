@@ -1,5 +1,6 @@
 //! Where connections go when services, waypoints and other networks say so.
 
+pub(crate) mod hostnames;
 pub(crate) mod networks;
 pub(crate) mod waypoints;
 
