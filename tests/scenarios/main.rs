@@ -16,10 +16,15 @@ mod standalone;
 mod telemetry;
 mod zds;
 
-use tests::lab::{Families, Lab, Pod};
+use tests::lab::{Families, Lab, Pod, Trial};
 
 fn main() -> ExitCode {
-    tests::lab::main(&tests::trials![
+    tests::lab::main(TRIALS)
+}
+
+/// Every promise, in the order in which they are tried.
+const TRIALS: &[Trial] = {
+    &tests::trials![
         lab::pods_reach_each_other_on_two_nodes_and_on_one,
         lab::a_capture_sees_plain_text_on_the_wire,
         lab::every_manner_of_server_is_what_it_says,
@@ -114,8 +119,8 @@ fn main() -> ExitCode {
         settings::a_port_of_the_node_that_is_taken_ends_the_start,
         settings::sockets_of_traffic_are_marked_kept_alive_and_send_at_once,
         settings::the_application_sees_its_own_pod_when_original_sources_are_off,
-    ])
-}
+    ]
+};
 
 /// A lab on two nodes whose namespace `default` is in the mesh.
 fn meshed() -> Lab {
