@@ -7,8 +7,12 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use prost_types::Any;
+use prost_types::value::Kind;
+use xds_proto::envoy::config::core::v3::Node;
 use xds_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
 };
@@ -35,6 +39,8 @@ pub enum Heard {
 /// One stream's state.
 #[derive(Debug, Default)]
 pub struct Session {
+    /// The Kubernetes node that the client is on, by its own word.
+    node: String,
     watches: BTreeMap<ResourceType, Watch>,
     responses: u64,
 }
@@ -48,6 +54,8 @@ struct Watch {
     held: BTreeMap<String, Option<u64>>,
     /// Names just asked for: those that do not exist are answered as removed.
     asked: BTreeSet<String>,
+    /// Names just subscribed to: what they stand for is sent whether or not it is held, for somebody waits for it.
+    again: BTreeSet<String>,
     /// A response is due even when it is empty.
     owed: bool,
     sent: String,
@@ -57,6 +65,9 @@ struct Watch {
 impl Session {
     /// Takes in one request.
     pub fn on_request(&mut self, request: DeltaDiscoveryRequest) -> Heard {
+        if let Some(name) = request.node.as_ref().and_then(node_name) {
+            name.clone_into(&mut self.node);
+        }
         let Some(kind) = ResourceType::from_url(&request.type_url) else {
             return Heard::UnknownType(request.type_url);
         };
@@ -88,7 +99,7 @@ impl Session {
     /// The next response that is due in this world, Address before Authorization; `None` when the stream is up to date.
     pub fn next(&mut self, world: &Translation) -> Option<DeltaDiscoveryResponse> {
         for (kind, watch) in &mut self.watches {
-            if let Some(mut response) = watch.next(*kind, world) {
+            if let Some(mut response) = watch.next(*kind, &self.node, world) {
                 self.responses = self.responses.saturating_add(1);
                 response.nonce = format!("{:x}", self.responses);
                 watch.sent.clone_from(&response.nonce);
@@ -134,6 +145,7 @@ impl Watch {
                 self.wildcard |= !ends;
             } else {
                 self.asked.insert(name.clone());
+                self.again.insert(name.clone());
                 self.names.insert(name);
             }
         }
@@ -147,23 +159,36 @@ impl Watch {
         }
     }
 
-    fn next(&mut self, kind: ResourceType, world: &Translation) -> Option<DeltaDiscoveryResponse> {
+    fn next(
+        &mut self,
+        kind: ResourceType,
+        node: &str,
+        world: &Translation,
+    ) -> Option<DeltaDiscoveryResponse> {
         let first = (kind, String::new());
         let all =
             || world.resources.range(first.clone()..).take_while(|((of, _), _)| *of == kind).map(|(_, r)| r);
         let wanted: Vec<_> = match self.wildcard {
             true => all().collect(),
-            false => self.selected(all().collect()),
+            false => self.selected(all().collect(), node),
         };
         let mut removed = self.gone(&wanted, kind, world);
         let mut resources = Vec::new();
+        let again = std::mem::take(&mut self.again);
+        let addresses: Vec<_> = again.iter().filter_map(|name| address(name)).collect();
         for resource in wanted {
-            if self.held.get(&resource.name) != Some(&Some(resource.digest)) {
+            let mut names = resource.aliases.iter().chain([&resource.name]);
+            let waited_for = names.any(|name| again.contains(name) || covers(name, &addresses));
+            if waited_for || self.held.get(&resource.name) != Some(&Some(resource.digest)) {
                 self.held.insert(resource.name.clone(), Some(resource.digest));
                 resources.push(wire(resource));
             }
         }
         self.asked.clear();
+        if !self.wildcard {
+            // Who asked by an alias keeps what it was sent up to date also after it no longer asks for the alias.
+            self.names.extend(self.held.keys().cloned());
+        }
         let due = std::mem::take(&mut self.owed) || !resources.is_empty() || !removed.is_empty();
         removed.sort();
         due.then(|| DeltaDiscoveryResponse {
@@ -174,11 +199,14 @@ impl Watch {
         })
     }
 
-    /// What a client that asks by name gets: what goes by that name or alias, and the workloads behind a service.
-    fn selected<'a>(&self, all: Vec<&'a Resource>) -> Vec<&'a Resource> {
+    /// What a client that asks by name gets: what goes by that name or alias, or covers the address asked for; the
+    /// workloads behind a service; and those of the client's own node.
+    fn selected<'a>(&self, all: Vec<&'a Resource>, node: &str) -> Vec<&'a Resource> {
+        let asked: Vec<_> = self.names.iter().filter_map(|name| address(name)).collect();
         let named = |resource: &Resource| {
             self.names.contains(&resource.name)
-                || resource.aliases.iter().any(|alias| self.names.contains(alias))
+                || (!node.is_empty() && resource.node == node)
+                || resource.aliases.iter().any(|alias| self.names.contains(alias) || covers(alias, &asked))
         };
         let direct: BTreeSet<_> = all.iter().filter(|r| named(r)).map(|r| r.name.clone()).collect();
         let chosen = |r: &&Resource| {
@@ -197,16 +225,42 @@ impl Watch {
         let exists = |name: &String| world.resources.contains_key(&(kind, name.clone()));
         let mut gone: Vec<_> = dropped.into_iter().filter(|name| !exists(name)).collect();
         let aliases: BTreeSet<_> = wanted.iter().flat_map(|resource| &resource.aliases).collect();
+        let covered = |name: &str| address(name).is_some_and(|at| aliases.iter().any(|a| covers(a, &[at])));
         let missing = |name: &&String| {
             !self.wildcard
                 && !names.contains(name.as_str())
                 && !aliases.contains(name)
+                && !covered(name)
                 && !gone.contains(name)
         };
         let missing: Vec<_> = self.asked.iter().filter(missing).cloned().collect();
         gone.extend(missing);
         gone
     }
+}
+
+fn node_name(node: &Node) -> Option<&str> {
+    match node.metadata.as_ref()?.fields.get("NODE_NAME")?.kind.as_ref()? {
+        Kind::StringValue(name) => Some(name),
+        Kind::NullValue(_)
+        | Kind::NumberValue(_)
+        | Kind::BoolValue(_)
+        | Kind::StructValue(_)
+        | Kind::ListValue(_) => None,
+    }
+}
+
+/// `network/address`.
+fn address(name: &str) -> Option<(&str, IpAddr)> {
+    let (network, ip) = name.split_once('/')?;
+    Some((network, ip.parse().ok()?))
+}
+
+/// Whether an alias is a prefix, as `network/address/length`, with one of these in it.
+fn covers(alias: &str, addresses: &[(&str, IpAddr)]) -> bool {
+    let prefix =
+        alias.split_once('/').and_then(|(network, cidr)| Some((network, cidr.parse::<IpNet>().ok()?)));
+    prefix.is_some_and(|(network, cidr)| addresses.iter().any(|(on, ip)| *on == network && cidr.contains(ip)))
 }
 
 fn wire(resource: &Resource) -> WireResource {

@@ -84,6 +84,8 @@ pub struct Resource {
     pub bytes: Vec<u8>,
     /// `network/ip` under which it can also be asked for.
     pub aliases: Vec<String>,
+    /// The Kubernetes node of a workload.
+    pub node: String,
     /// Names of the services that this workload is an endpoint of.
     pub serves: Vec<String>,
     /// Content hash, also where the version is empty.

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use proptest::strategy::{Just, Strategy};
+use prost_types::{Struct, Value};
 use xds_proto::google::rpc::Status;
 
 use super::*;
@@ -215,6 +216,67 @@ fn a_service_asked_for_brings_its_endpoints() {
     session.next(&world);
     session.on_request(ask("/10.96.0.1"));
     assert_eq!(got(&session.next(&world).unwrap()), [A, WEB]);
+}
+
+/// Whoever asks waits for the answer, whatever it was sent before.
+#[test]
+fn what_is_asked_for_again_is_sent_again() {
+    let world = world(&[("a", 1)]);
+    let mut session = on_demand();
+    session.on_request(ask(A));
+    session.next(&world);
+    session.on_request(ask("/10.0.0.1"));
+    assert_eq!(got(&session.next(&world).unwrap()), [A]);
+    assert_eq!(session.next(&world), None);
+}
+
+#[test]
+fn what_came_by_an_alias_is_followed_after_the_alias_is_no_longer_asked_for() {
+    let mut session = on_demand();
+    session.on_request(ask("/10.0.0.1"));
+    session.next(&world(&[("a", 1)]));
+    let request = DeltaDiscoveryRequest {
+        resource_names_unsubscribe: vec!["/10.0.0.1".into()],
+        ..subscribe(ResourceType::Address)
+    };
+    session.on_request(request);
+    session.next(&world(&[("a", 1)]));
+    assert_eq!(got(&session.next(&world(&[("a", 2)])).unwrap()), [A]);
+    assert_eq!(session.next(&world(&[])).unwrap().removed_resources, [A]);
+}
+
+#[test]
+fn an_address_within_a_prefix_is_answered_with_the_service_that_has_it() {
+    let world = from_yaml(
+        "{apiVersion: adit.dev/v1alpha1, kind: MeshResources, metadata: {name: x},
+          services: [{namespace: ns, hostname: h, cidrVips: [{cidr: 10.8.0.0/16}]}]}",
+    );
+    let mut session = on_demand();
+    session.next(&world);
+    session.on_request(ask("/10.8.1.2"));
+    let response = session.next(&world).unwrap();
+    assert_eq!((got(&response), response.removed_resources.len()), (vec!["ns/h"], 0));
+    session.on_request(ask("/10.9.1.2"));
+    assert_eq!(session.next(&world).unwrap().removed_resources, ["/10.9.1.2"]);
+}
+
+#[test]
+fn the_workloads_of_a_clients_own_node_come_unasked() {
+    let world = from_yaml(
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {nodeName: n1}, status: {podIP: 10.0.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {nodeName: n2}, status: {podIP: 10.0.0.2}}",
+    );
+    let name = Value { kind: Some(Kind::StringValue("n1".into())) };
+    let metadata = Some(Struct { fields: [("NODE_NAME".to_owned(), name)].into() });
+    let mut session = Session::default();
+    session.on_request(DeltaDiscoveryRequest {
+        node: Some(Node { metadata, ..Node::default() }),
+        resource_names_subscribe: vec!["*".into()],
+        resource_names_unsubscribe: vec!["*".into()],
+        ..subscribe(ResourceType::Address)
+    });
+    assert_eq!(got(&session.next(&world).unwrap()), [A]);
 }
 
 #[test]

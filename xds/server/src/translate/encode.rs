@@ -32,7 +32,7 @@ pub(super) fn workload(mut workload: Workload) -> Resource {
     }
     let mut bytes = Vec::with_capacity(body.len().saturating_add(8));
     prost::encoding::bytes::encode(WORKLOAD_TAG, &body, &mut bytes);
-    address(workload.uid, bytes, aliases, serves)
+    Resource { node: workload.node, ..address(workload.uid, bytes, aliases, serves) }
 }
 
 pub(super) fn authorization(policy: &Authorization) -> Resource {
@@ -44,6 +44,7 @@ pub(super) fn authorization(policy: &Authorization) -> Resource {
         digest: digest(&bytes),
         bytes,
         aliases: Vec::new(),
+        node: String::new(),
         serves: Vec::new(),
     }
 }
@@ -51,7 +52,16 @@ pub(super) fn authorization(policy: &Authorization) -> Resource {
 fn address(name: String, bytes: Vec<u8>, aliases: Vec<String>, serves: Vec<String>) -> Resource {
     let digest = digest(&bytes);
     let version = format!("{digest:x}");
-    Resource { kind: ResourceType::Address, name, version, bytes, aliases, serves, digest }
+    Resource {
+        kind: ResourceType::Address,
+        name,
+        version,
+        bytes,
+        aliases,
+        node: String::new(),
+        serves,
+        digest,
+    }
 }
 
 /// `network/address`, and `/length` of a prefix.
