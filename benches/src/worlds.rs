@@ -32,6 +32,7 @@ pub fn empty() -> World {
         cluster_domain: "cluster.local".into(),
         own_ports: proxy_core::decide::guard::OwnPorts::default(),
         loopback_tunnels: true,
+        on_demand: false,
         unknown_policy: Strictness::Report,
     })
 }

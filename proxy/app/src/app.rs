@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use xds_client::ads;
+use xds_client::{Following, Questions, ads};
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, ProxyMode};
@@ -24,6 +24,7 @@ use crate::metrics::{About, Metrics};
 use crate::net::listen::ListenError;
 use crate::node::{self, Node};
 use crate::ready::{self, Ready};
+use crate::snapshot::Keeper;
 use crate::telemetry::LogControl;
 use crate::workloads::{Follower, Workloads};
 use privilege::{check_privileges, raise_descriptor_limit};
@@ -99,7 +100,9 @@ async fn serve(
         lines_lost: log.lines_lost(),
         max_series: config.max_series,
     });
-    let node = Node::new(&config, metrics.clone());
+    let on_demand = config.xds.as_ref().filter(|xds| xds.on_demand);
+    let (demand, questions) = on_demand.map(|_| xds_client::demand()).unzip();
+    let node = Node::new(&config, metrics.clone(), demand);
     let workloads = Workloads::default();
     let (synced, when_synced) = watch::channel(config.xds.is_none());
     let admin = Admin {
@@ -115,7 +118,7 @@ async fn serve(
     servers.serve(&ready, &admin, &metrics, &stop);
     tokio::spawn(node::sweep(Arc::clone(&node)));
     follow_revocations(&config, &node).await;
-    start_discovery(&config, &node, &metrics, &ready, synced);
+    start_discovery(&config, &node, &metrics, &ready, synced, questions);
 
     let mut serving = JoinSet::new();
     if let Some(bound) = resident {
@@ -158,19 +161,34 @@ fn start_discovery(
     metrics: &Metrics,
     ready: &Ready,
     synced: watch::Sender<bool>,
+    questions: Option<Questions>,
 ) {
-    let Some(xds) = &config.xds else {
-        ready.done(ready::STATE);
-        return;
-    };
+    let keeper = config.snapshot.clone().filter(|_| config.xds.is_some());
+    let keeper = keeper.map(|at| Keeper::new(at, &config.node, metrics.snapshot.clone()));
     let sink = Ingest {
         live: Arc::clone(&node.live),
         certificates: matches!(config.mode, ProxyMode::Shared { .. }).then(|| Arc::clone(&node.certificates)),
         metrics: metrics.clone(),
         ready: ready.clone(),
         synced,
+        keeper: keeper.clone(),
     };
-    tokio::spawn(ads::run(xds.endpoint.clone(), xds.node.clone(), Arc::new(sink)));
+    sink.local(config.local.changes.clone());
+    let Some(xds) = &config.xds else {
+        ready.done(ready::STATE);
+        return;
+    };
+    let fallback = keeper.as_ref().map(|keeper| keeper.wait());
+    if let Some(keeper) = keeper {
+        tokio::spawn(keeper.run());
+    }
+    tokio::spawn(ads::run(Following {
+        endpoint: xds.endpoint.clone(),
+        node: xds.node.clone(),
+        sink: Arc::new(sink),
+        on_demand: questions,
+        fallback,
+    }));
 }
 
 /// Pods get their proxies once the world is known: before, every connection would be refused or go out in plain text.

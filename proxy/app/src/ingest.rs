@@ -5,11 +5,12 @@ use std::sync::Arc;
 use proxy_core::world::{Change, Effects};
 use proxy_core::{Str, decode};
 use proxy_mtls::Store;
-use xds_client::{AdsEvent, Refusal, ResourceUpdate, Sink, TypeUrl, Update};
+use xds_client::{AdsEvent, Held, Refusal, Report, ResourceUpdate, Sink, TypeUrl, Update};
 
 use crate::live::Live;
 use crate::metrics::{Metrics, TerminationLabel, UrlLabel};
 use crate::ready::{self, Ready};
+use crate::snapshot::{Keeper, Kept, Snapshot};
 
 #[cfg(test)]
 mod tests;
@@ -22,21 +23,50 @@ pub(crate) struct Ingest {
     pub(crate) metrics: Metrics,
     pub(crate) ready: Ready,
     pub(crate) synced: tokio::sync::watch::Sender<bool>,
+    /// Where the last good resources are kept.
+    pub(crate) keeper: Option<Arc<Keeper>>,
 }
 
 impl Sink for Ingest {
     fn apply(&self, update: Update) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         let mut changes = Vec::with_capacity(update.resources.len() + update.removed.len());
-        for resource in update.resources {
-            match update.type_url {
-                TypeUrl::Address => address(resource, &mut changes, &mut refusals),
-                TypeUrl::Authorization => authorization(resource, &mut changes, &mut refusals),
-            }
+        for ResourceUpdate { name, version: _, value } in &update.resources {
+            decode(update.type_url, name, value, &mut changes, &mut refusals);
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.note(&update, &refusals);
         }
         changes.extend(update.removed.into_iter().map(|name| removal(update.type_url, name.into())));
         self.follow(self.live.apply(changes));
         refusals
+    }
+
+    fn restore(&self) -> Vec<Held> {
+        let Some(keeper) = &self.keeper else {
+            return Vec::new();
+        };
+        match keeper.load() {
+            Ok(snapshot) => {
+                let note = format!(
+                    "serving from the snapshot of {} (Unix time): no control plane answers\n",
+                    snapshot.taken
+                );
+                let held = self.serve(snapshot);
+                keeper.serves(true);
+                self.ready.note(Some(note));
+                self.ready.done(ready::STATE);
+                self.synced.send_replace(true);
+                held
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "no control plane answers, and no snapshot serves instead: {}",
+                    Report(&error)
+                );
+                Vec::new()
+            }
+        }
     }
 
     fn event(&self, event: AdsEvent) {
@@ -47,6 +77,10 @@ impl Sink for Ingest {
                 self.metrics.xds_bytes.get_or_create(&label).inc_by(bytes);
             }
             AdsEvent::Synced => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.serves(false);
+                    self.ready.note(None);
+                }
                 self.ready.done(ready::STATE);
                 self.synced.send_replace(true);
             }
@@ -58,6 +92,31 @@ impl Sink for Ingest {
 }
 
 impl Ingest {
+    fn serve(&self, snapshot: Snapshot) -> Vec<Held> {
+        let Snapshot { context: _, taken, resources } = snapshot;
+        let (mut changes, mut refusals) = (Vec::with_capacity(resources.len()), Vec::new());
+        let mut held = Vec::with_capacity(resources.len());
+        for ((type_url, name), Kept { version, value }) in resources {
+            decode(type_url, &name, &value, &mut changes, &mut refusals);
+            held.push(Held { type_url, name, version });
+        }
+        for Refusal { name, why } in refusals {
+            tracing::warn!("{name} of the snapshot cannot be read: {why}");
+        }
+        self.follow(self.live.apply(changes));
+        tracing::warn!(
+            resources = held.len(),
+            taken,
+            "no control plane answers: serving from the snapshot until one does"
+        );
+        held
+    }
+
+    /// Applies what was written by hand.
+    pub(crate) fn local(&self, changes: Vec<Change>) {
+        self.follow(self.live.apply(changes));
+    }
+
     fn follow(&self, effects: Effects) {
         let Some(certificates) = &self.certificates else { return };
         for identity in &effects.wanted {
@@ -69,21 +128,27 @@ impl Ingest {
     }
 }
 
-fn address(resource: ResourceUpdate, changes: &mut Vec<Change>, refusals: &mut Vec<Refusal>) {
-    match decode::address(&resource.name, &resource.value) {
-        Ok(change) => changes.push(change),
-        Err(error) => refusals.push(Refusal { name: resource.name, why: error.to_string() }),
-    }
-}
-
-fn authorization(resource: ResourceUpdate, changes: &mut Vec<Change>, refusals: &mut Vec<Refusal>) {
-    match decode::authorization(&resource.name, &resource.value) {
-        Ok(change) => changes.push(change),
-        Err(refused) => {
-            // Refused, and still in force as far as it can be: access never widens because of what we cannot read.
-            refusals.push(Refusal { name: resource.name, why: refused.error.to_string() });
-            changes.push(refused.instead);
-        }
+fn decode(
+    type_url: TypeUrl,
+    name: &str,
+    value: &[u8],
+    changes: &mut Vec<Change>,
+    refusals: &mut Vec<Refusal>,
+) {
+    let refusal = |why| Refusal { name: name.to_owned(), why };
+    match type_url {
+        TypeUrl::Address => match decode::address(name, value) {
+            Ok(change) => changes.push(change),
+            Err(error) => refusals.push(refusal(error.to_string())),
+        },
+        TypeUrl::Authorization => match decode::authorization(name, value) {
+            Ok(change) => changes.push(change),
+            Err(refused) => {
+                // Refused, and still in force as far as it can be: access never widens because of what we cannot read.
+                refusals.push(refusal(refused.error.to_string()));
+                changes.push(refused.instead);
+            }
+        },
     }
 }
 

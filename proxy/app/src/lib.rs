@@ -24,6 +24,7 @@ mod passthrough;
 mod pod;
 mod policy;
 mod ready;
+mod snapshot;
 mod socks5;
 mod telemetry;
 mod workloads;

@@ -11,14 +11,16 @@ use proxy_core::world::{Answer, Change, Effects, NodeContext, World};
 use proxy_core::{Moment, Pick};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use xds_client::{Asked, Demand};
 
 use crate::dns::resolver::Resolver;
 
 /// How long a connection waits for the control plane to announce its own workload.
 const LOCAL_WORKLOAD: Duration = Duration::from_secs(5);
 
-/// Lookups that one decision may ask for, one after the other.
-const LOOKUPS: usize = 4;
+/// Lookups that one decision may ask for, one after the other: what is wanted, its waypoint, the gateway to that, and
+/// names on the way.
+const LOOKUPS: usize = 8;
 
 /// The current world. Readers never wait; a writer builds the next world aside.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Live {
     workloads: watch::Sender<()>,
     policies: watch::Sender<()>,
     names: Resolver,
+    /// Where addresses come on demand.
+    demand: Option<Demand>,
     start: Instant,
 }
 
@@ -41,8 +45,15 @@ impl Live {
             writer: Mutex::new(()),
             workloads: watch::Sender::new(()),
             policies: watch::Sender::new(()),
+            demand: None,
             start: Instant::now(),
         }
+    }
+
+    /// Asks for the addresses that decisions lack.
+    pub(crate) fn asking(mut self, demand: Demand) -> Self {
+        self.demand = Some(demand);
+        self
     }
 
     /// The view of this moment. Short-lived: do not keep it over an await.
@@ -118,9 +129,13 @@ impl Live {
             Step::Done(decided) => return Some(decided),
             Step::Need(lookup) => lookup,
         };
-        let mut world = self.snapshot();
+        let mut answers = Vec::new();
         for _ in 0..LOOKUPS {
-            world = Arc::new(world.with_answer(self.fetch(source, lookup).await));
+            answers.push(self.fetch(source, lookup).await);
+            // What was asked of the control plane is in the world of now, and in no earlier one.
+            let world = answers
+                .iter()
+                .fold(self.snapshot(), |world, answer: &Answer| Arc::new(world.with_answer(answer.clone())));
             lookup = match decision(&world) {
                 Step::Done(decided) => return Some(decided),
                 Step::Need(next) => next,
@@ -134,6 +149,17 @@ impl Live {
             Lookup::Hostname(name) => {
                 let addresses = self.names.resolve(source, &name).await;
                 Answer::Hostname(name, addresses)
+            }
+            Lookup::Address(key) => {
+                let asked = match &self.demand {
+                    Some(demand) => demand.ask(&key).await,
+                    None => Asked::Unanswered,
+                };
+                if asked == Asked::Unanswered {
+                    // As ztunnel treats what the control plane does not know; it waits for ever, we do not.
+                    tracing::warn!("the control plane does not say what {key} is; it counts as unknown");
+                }
+                Answer::Address(key)
             }
         }
     }

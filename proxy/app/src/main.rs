@@ -49,9 +49,6 @@ fn run() -> anyhow::Result<()> {
     })?;
     let (log, _guard) = proxy::init_log(&config.log).context("invalid env var RUST_LOG")?;
     anyhow::ensure!(proxy_mtls::install_provider(config.tls), "a crypto provider is already installed");
-    for (name, missing) in &config.not_yet {
-        tracing::warn!("{name} is set, and has no effect: {missing}");
-    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = config.node.name, "starting");
     proxy::run(config, log).context("cannot start")
 }

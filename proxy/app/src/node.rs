@@ -9,7 +9,7 @@ use proxy_core::decide::guard::OwnPorts;
 use proxy_core::world::{NodeContext, Strictness};
 use proxy_hbone::{RelayLimits, Settings};
 use proxy_mtls::{Revocations, Store, TlsContext, TlsLimits};
-use xds_client::CaClient;
+use xds_client::{CaClient, Demand};
 
 use crate::certs::Authority;
 use crate::config::{Config, ProxyMode, SocketConfig, TunnelConfig};
@@ -43,11 +43,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(config: &Config, metrics: Metrics) -> Arc<Self> {
+    /// `demand` where addresses come on demand.
+    pub(crate) fn new(config: &Config, metrics: Metrics, demand: Option<Demand>) -> Arc<Self> {
         let context = NodeContext {
             node_name: config.node.name.as_str().into(),
             network: config.node.network.as_str().into(),
             cluster_domain: config.node.cluster_domain.as_str().into(),
+            on_demand: config.xds.as_ref().is_some_and(|xds| xds.on_demand),
             own_ports: OwnPorts { socks5: config.socks5 },
             loopback_tunnels: config.tunnel.loopback_apps,
             unknown_policy: Strictness::default(),
@@ -66,9 +68,13 @@ impl Node {
             TlsContext::new(config.tls, Arc::clone(&revocations)),
             proxy_mtls::Limits::default(),
         );
+        let live = match demand {
+            Some(demand) => Live::new(context, names).asking(demand),
+            None => Live::new(context, names),
+        };
         metrics.tell_identities(&certificates, &revocations);
         Arc::new(Self {
-            live: Arc::new(Live::new(context, names)),
+            live: Arc::new(live),
             certificates,
             revocations,
             metrics,

@@ -21,6 +21,7 @@ pub(crate) fn node() -> NodeContext {
         cluster_domain: "cluster.local".into(),
         own_ports: OwnPorts::default(),
         loopback_tunnels: true,
+        on_demand: false,
         unknown_policy: Strictness::Report,
     }
 }

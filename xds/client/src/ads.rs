@@ -1,12 +1,14 @@
 //! Keeps one discovery stream open for ever: connects, drives a [`Session`] over it, and begins again when it ends.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
@@ -16,10 +18,11 @@ use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDisco
 use crate::backoff::{Backoff, Jitter, Retry};
 use crate::channel::{self, Transport};
 use crate::codec::DeltaCodec;
+use crate::demand::Questions;
 use crate::endpoint::Endpoint;
 use crate::error::{AdsError, Report};
 use crate::node::Node;
-use crate::session::{Received, Refusal, Session, TypeUrl, Update};
+use crate::session::{Addresses, Answered, Held, Received, Refusal, Session, TypeUrl, Update};
 
 /// Where pushes go.
 pub trait Sink: Send + Sync + 'static {
@@ -29,6 +32,26 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Learns what happened to the stream; called in order, and must not block.
     fn event(&self, _event: AdsEvent) {}
+
+    /// Falls back on what was kept of an earlier life, because no control plane answers: applies it and says what it
+    /// is. Called at most once, before the first push, on a thread that may block.
+    fn restore(&self) -> Vec<Held> {
+        Vec::new()
+    }
+}
+
+/// What is followed, and how.
+pub struct Following {
+    /// Where the control plane is.
+    pub endpoint: Endpoint,
+    /// Who we say we are.
+    pub node: Node,
+    /// Where pushes go.
+    pub sink: Arc<dyn Sink>,
+    /// Addresses are wanted only when asked for, here.
+    pub on_demand: Option<Questions>,
+    /// How long the control plane may take over its first push before [`Sink::restore`] is called.
+    pub fallback: Option<Duration>,
 }
 
 /// What happened to the stream, for metrics and readiness.
@@ -74,23 +97,67 @@ impl Termination {
 }
 
 /// Follows the control plane for ever. What is held survives every reconnect; dropping the future ends it.
-pub async fn run(endpoint: Endpoint, node: Node, sink: Arc<dyn Sink>) -> Infallible {
+pub async fn run(following: Following) -> Infallible {
+    let Following { endpoint, node, sink, on_demand, fallback } = following;
     endpoint.warn_when_readable();
-    let mut client = Client { endpoint, session: Session::new(&node), sink, delivered: false };
+    let addresses = if on_demand.is_some() { Addresses::OnDemand } else { Addresses::All };
+    let session = Session::new(&node).wanting(addresses);
+    let reached = Arc::new(AtomicBool::new(false));
+    let mut client = Client {
+        endpoint,
+        session,
+        sink,
+        questions: on_demand,
+        delivered: false,
+        reached: Arc::clone(&reached),
+        exhausted: 0,
+    };
+    let mut fallback = Fallback { due: fallback.map(|after| Box::pin(sleep(after))), reached };
     let mut backoff = Backoff::new();
     let mut complaint = Complaint::default();
     loop {
         client.delivered = false;
-        let ending = match Box::pin(client.stream()).await {
+        let ended = tokio::select! {
+            ended = Box::pin(client.stream()) => ended,
+            () = fallback.due() => {
+                client.restore(&mut fallback).await;
+                continue;
+            }
+        };
+        let ending = match ended {
             Ok(never) => match never {},
             Err(ending) => ending,
         };
         client.sink.event(AdsEvent::Terminated(ending.termination()));
+        client.shorten(&ending);
         // An ending is routine only when something came before it: a peer that hangs up on everybody is not.
         let retry = if client.delivered { ending.retry() } else { Retry::Later };
         let wait = backoff.after(retry, Jitter(fastrand::u32(..)));
         complaint.log(&client, &ending, wait);
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = fallback.due() => client.restore(&mut fallback).await,
+        }
+    }
+}
+
+/// The moment from which no first push is waited for any longer.
+struct Fallback {
+    due: Option<Pin<Box<Sleep>>>,
+    /// Whether a push has come, on any stream.
+    reached: Arc<AtomicBool>,
+}
+
+impl Fallback {
+    /// Comes once at most, and never after a push.
+    async fn due(&mut self) {
+        match &mut self.due {
+            Some(due) => due.as_mut().await,
+            None => std::future::pending().await,
+        }
+        if self.reached.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 }
 
@@ -122,8 +189,13 @@ struct Client {
     endpoint: Endpoint,
     session: Session,
     sink: Arc<dyn Sink>,
+    questions: Option<Questions>,
     /// Whether this stream has brought a response.
     delivered: bool,
+    /// Whether any stream has.
+    reached: Arc<AtomicBool>,
+    /// Streams in a row that ended for want of resources, before they brought anything.
+    exhausted: u32,
 }
 
 impl Client {
@@ -131,14 +203,48 @@ impl Client {
         let (answers, queue) = mpsc::channel(ANSWERS);
         let mut responses = self.open(queue).await?;
         loop {
-            let next = responses.message().await.map_err(|status| AdsError::Stream { status })?;
-            let Some(response) = next else {
-                return Err(AdsError::Closed);
+            let requests = tokio::select! {
+                next = responses.message() => {
+                    let next = next.map_err(|status| AdsError::Stream { status })?;
+                    let response = next.ok_or(AdsError::Closed)?;
+                    self.take(response).await?
+                }
+                key = question(&mut self.questions) => self.ask(&key),
             };
-            let answer = self.take(response).await?;
-            // A closed queue means that the stream has ended; the next read says how.
-            let sent = timeout(STALL, answers.send(answer)).await;
-            sent.map_err(|_| AdsError::Stalled { after: STALL })?.ok();
+            for request in requests {
+                // A closed queue means that the stream has ended; the next read says how.
+                let sent = timeout(STALL, answers.send(request)).await;
+                sent.map_err(|_| AdsError::Stalled { after: STALL })?.ok();
+            }
+        }
+    }
+
+    fn ask(&mut self, key: &str) -> Vec<DeltaDiscoveryRequest> {
+        let abandoned = self.questions.as_mut().map(Questions::abandoned).unwrap_or_default();
+        let given_up = self.session.abandon(abandoned);
+        given_up.into_iter().chain(self.session.ask(key)).collect()
+    }
+
+    /// Twice in a row is no matter of our rate any more: the request that names what we hold is too long.
+    fn shorten(&mut self, ending: &AdsError) {
+        self.exhausted = match ending.exhausted() && !self.delivered {
+            true => self.exhausted.saturating_add(1),
+            false => 0,
+        };
+        if self.exhausted >= 2 {
+            tracing::warn!(
+                "the control plane may find our request too long; the next asks for everything anew"
+            );
+            self.session.forget_versions();
+        }
+    }
+
+    async fn restore(&mut self, fallback: &mut Fallback) {
+        fallback.due = None;
+        let sink = Arc::clone(&self.sink);
+        match tokio::task::spawn_blocking(move || sink.restore()).await {
+            Ok(held) => self.session.resume(held),
+            Err(error) => tracing::error!("falling back on what was kept failed: {error}"),
         }
     }
 
@@ -171,8 +277,12 @@ impl Client {
         Ok(response.map_err(open)?.into_inner())
     }
 
-    /// Applies one response and gives the answer to it.
-    async fn take(&mut self, response: DeltaDiscoveryResponse) -> Result<DeltaDiscoveryRequest, AdsError> {
+    /// Applies one response and gives what is to be sent then, the answer to it first.
+    async fn take(
+        &mut self,
+        response: DeltaDiscoveryResponse,
+    ) -> Result<Vec<DeltaDiscoveryRequest>, AdsError> {
+        self.reached.store(true, Ordering::Relaxed);
         if !std::mem::replace(&mut self.delivered, true) {
             tracing::info!("following the control plane at {}", self.endpoint.uri);
         }
@@ -180,7 +290,7 @@ impl Client {
             Received::Push { update, pending } => (update, pending),
             Received::Unknown { type_url, reply } => {
                 tracing::warn!("the control plane sent {type_url:?}, which nobody asked for");
-                return Ok(reply);
+                return Ok(vec![reply]);
             }
         };
         let type_url = update.type_url;
@@ -198,7 +308,18 @@ impl Client {
         if self.session.synced() && !before {
             self.sink.event(AdsEvent::Synced);
         }
-        Ok(answer)
+        let Answered { keys, release } = self.session.answered();
+        if let Some(questions) = &mut self.questions {
+            questions.answered(&keys);
+        }
+        Ok([answer].into_iter().chain(release).collect())
+    }
+}
+
+async fn question(questions: &mut Option<Questions>) -> String {
+    match questions {
+        Some(questions) => questions.next().await,
+        None => std::future::pending().await,
     }
 }
 

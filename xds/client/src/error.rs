@@ -215,6 +215,17 @@ impl AdsError {
         }
     }
 
+    /// Whether the control plane may have found our request too long; it says the same when it limits our rate.
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
+        match self {
+            Self::Open { status } | Self::Stream { status } => {
+                matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange)
+            }
+            Self::Channel(_) | Self::Closed | Self::Stalled { .. } | Self::Apply { .. } => false,
+        }
+    }
+
     /// The word under which the ending is counted.
     #[must_use]
     pub fn termination(&self) -> Termination {

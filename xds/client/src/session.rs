@@ -2,7 +2,7 @@
 //!
 //! It does no I/O: requests come out, responses go in. What a push means is for others to say.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use xds_proto::envoy::config::core::v3::Node as ProtoNode;
 use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
@@ -13,7 +13,7 @@ use crate::error::clip;
 use crate::node::Node;
 
 /// The resource types we subscribe to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TypeUrl {
     /// Workloads and services.
     Address,
@@ -61,6 +61,38 @@ pub struct ResourceUpdate {
     pub value: Vec<u8>,
 }
 
+/// A resource that is held though no stream has brought it: from a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its type.
+    pub type_url: TypeUrl,
+    /// Its name.
+    pub name: String,
+    /// The version it had.
+    pub version: String,
+}
+
+/// Which addresses are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Addresses {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that are [asked for](Session::ask), and those of this node.
+    OnDemand,
+}
+
+/// Keys that a push has answered.
+#[derive(Debug, Default, PartialEq)]
+pub struct Answered {
+    /// Each stands for a resource by now, or for none.
+    pub keys: Vec<String>,
+    /// What follows from it: the subscription of a key that is no resource's name has served its purpose. The resource
+    /// it stood for stays subscribed to under its own name, and a key that stands for nothing must not stay with the
+    /// control plane for ever.
+    pub release: Option<DeltaDiscoveryRequest>,
+}
+
 /// A resource that was not taken, and why; the control plane is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -97,6 +129,8 @@ pub struct Pending {
     versions: Vec<(String, String)>,
     removed: Vec<String>,
     refusals: Vec<Refusal>,
+    /// Every name and alias, where somebody asks.
+    told: HashSet<String>,
     bytes: u64,
 }
 
@@ -133,18 +167,24 @@ impl Default for Limits {
 pub struct Session {
     node: ProtoNode,
     limits: Limits,
-    address: Held,
-    authorization: Held,
+    addresses: Addresses,
+    address: Known,
+    authorization: Known,
+    /// Keys asked for and not answered, over reconnects.
+    asked: BTreeSet<String>,
+    answered: Answered,
 }
 
 /// What we hold of one type.
 #[derive(Debug, Default)]
-struct Held {
+struct Known {
     versions: HashMap<String, String>,
     /// A response was settled, on this stream or an earlier one.
     synced: bool,
     /// The next response is the whole set, though we hold resources: what it does not name is gone.
     afresh: bool,
+    /// The next stream may not be told what is held.
+    unreported: bool,
 }
 
 impl Session {
@@ -157,19 +197,84 @@ impl Session {
     /// Holds nothing yet, and never more than the limits say.
     #[must_use]
     pub fn with_limits(node: &Node, limits: Limits) -> Self {
-        Self { node: node.to_proto(), limits, address: Held::default(), authorization: Held::default() }
+        Self {
+            node: node.to_proto(),
+            limits,
+            addresses: Addresses::All,
+            address: Known::default(),
+            authorization: Known::default(),
+            asked: BTreeSet::new(),
+            answered: Answered::default(),
+        }
+    }
+
+    /// Says which addresses are wanted; policies are always all wanted.
+    #[must_use]
+    pub fn wanting(mut self, addresses: Addresses) -> Self {
+        self.addresses = addresses;
+        self
+    }
+
+    /// Takes over what is held already; the next stream reports it, and what is gone meanwhile is told.
+    pub fn resume(&mut self, held: Vec<Held>) {
+        let limits = self.limits;
+        for Held { type_url, name, version } in held {
+            let known = self.held(type_url);
+            if known.versions.len() < limits.resources {
+                known.versions.entry(name).or_insert(version);
+            }
+        }
     }
 
     /// The first requests of a new stream, in the order in which they must be sent.
     pub fn open(&mut self) -> Vec<DeltaDiscoveryRequest> {
-        TypeUrl::ALL.into_iter().map(|type_url| self.subscribe(type_url)).collect()
+        let afresh = [self.address.begin(&self.limits), self.authorization.begin(&self.limits)];
+        TypeUrl::ALL
+            .into_iter()
+            .zip(afresh)
+            .map(|(type_url, afresh)| self.subscribe(type_url, afresh))
+            .collect()
     }
 
-    /// Whether every type has had its first answer, on this stream or an earlier one. What was refused counts as
-    /// answered: one bad resource must not keep a node from serving.
+    /// The next stream asks for everything anew instead of reporting what is held: a control plane may refuse a long
+    /// report. What it does not send again is gone.
+    pub const fn forget_versions(&mut self) {
+        self.address.unreported = true;
+        self.authorization.unreported = true;
+    }
+
+    /// Whether every type that is wanted whole has had its first answer, on this stream or an earlier one. What was
+    /// refused counts as answered: one bad resource must not keep a node from serving.
     #[must_use]
     pub const fn synced(&self) -> bool {
-        self.address.synced && self.authorization.synced
+        let addresses = match self.addresses {
+            Addresses::All => self.address.synced,
+            Addresses::OnDemand => true,
+        };
+        addresses && self.authorization.synced
+    }
+
+    /// Asks for one address: `network/ip`, a workload's uid or `namespace/hostname`. `None` when that is under way.
+    pub fn ask(&mut self, key: &str) -> Option<DeltaDiscoveryRequest> {
+        if key.len() > self.limits.name || !self.asked.insert(key.to_owned()) {
+            return None;
+        }
+        Some(DeltaDiscoveryRequest {
+            type_url: TypeUrl::Address.as_str().to_owned(),
+            resource_names_subscribe: vec![key.to_owned()],
+            ..Default::default()
+        })
+    }
+
+    /// Gives up asking for these.
+    pub fn abandon(&mut self, keys: Vec<String>) -> Option<DeltaDiscoveryRequest> {
+        self.asked.retain(|key| !keys.contains(key));
+        release(keys)
+    }
+
+    /// The keys that the pushes settled since the last call have answered.
+    pub fn answered(&mut self) -> Answered {
+        std::mem::take(&mut self.answered)
     }
 
     /// Takes one response apart.
@@ -181,6 +286,10 @@ impl Session {
             return Received::Unknown { type_url: shown, reply: acknowledge(type_url, nonce) };
         };
         let limits = self.limits;
+        let told = match known {
+            TypeUrl::Address if !self.asked.is_empty() => told(&resources, &removed_resources),
+            TypeUrl::Address | TypeUrl::Authorization => HashSet::new(),
+        };
         let held = self.held(known);
         let mut removed = removed_resources;
         if std::mem::take(&mut held.afresh) {
@@ -192,6 +301,7 @@ impl Session {
             versions: Vec::with_capacity(resources.len()),
             removed: removed.clone(),
             refusals: Vec::new(),
+            told,
             bytes: 0,
         };
         let mut room = limits.resources.saturating_sub(held.versions.len());
@@ -215,7 +325,7 @@ impl Session {
     /// had, or an empty one, so that a reconnect makes the control plane send it again, or tell that it is gone: a sink
     /// may remember what it refused, as it must remember a policy that it cannot read.
     pub fn settle(&mut self, pending: Pending, refused: Vec<Refusal>) -> DeltaDiscoveryRequest {
-        let Pending { type_url, nonce, versions, removed, mut refusals, bytes: _ } = pending;
+        let Pending { type_url, nonce, versions, removed, mut refusals, told, bytes: _ } = pending;
         refusals.extend(refused);
         let refused: HashSet<&str> = refusals.iter().map(|refusal| refusal.name.as_str()).collect();
         let held = self.held(type_url);
@@ -230,6 +340,7 @@ impl Session {
         for name in &removed {
             held.versions.remove(name);
         }
+        self.settle_questions(&told);
         let mut answer = acknowledge(type_url.as_str().to_owned(), nonce);
         if !refusals.is_empty() {
             let message = nack_message(&refusals, self.limits.nack);
@@ -238,20 +349,34 @@ impl Session {
         answer
     }
 
-    fn subscribe(&mut self, type_url: TypeUrl) -> DeltaDiscoveryRequest {
-        let limit = self.limits.resume;
-        let held = self.held(type_url);
-        held.afresh = held.resume_bytes() > limit;
-        let initial_resource_versions = if held.afresh { HashMap::new() } else { held.versions.clone() };
+    fn settle_questions(&mut self, told: &HashSet<String>) {
+        let answered: Vec<String> = self.asked.iter().filter(|key| told.contains(*key)).cloned().collect();
+        self.asked.retain(|key| !told.contains(key));
+        let held = &self.address.versions;
+        let spent = answered.iter().filter(|key| !held.contains_key(*key)).cloned().collect();
+        self.answered = Answered { keys: answered, release: release(spent) };
+    }
+
+    fn subscribe(&mut self, type_url: TypeUrl, afresh: bool) -> DeltaDiscoveryRequest {
+        let on_demand = type_url == TypeUrl::Address && self.addresses == Addresses::OnDemand;
+        // The only way to say "nothing" to istiod, which takes an empty subscription for one to everything.
+        let star = if on_demand { vec!["*".to_owned()] } else { Vec::new() };
+        let versions = &self.held(type_url).versions;
+        let mut initial_resource_versions = if afresh { HashMap::new() } else { versions.clone() };
+        if on_demand {
+            initial_resource_versions.extend(self.asked.iter().map(|key| (key.clone(), String::new())));
+        }
         DeltaDiscoveryRequest {
             node: Some(self.node.clone()),
             type_url: type_url.as_str().to_owned(),
             initial_resource_versions,
+            resource_names_subscribe: star.clone(),
+            resource_names_unsubscribe: star,
             ..Default::default()
         }
     }
 
-    const fn held(&mut self, type_url: TypeUrl) -> &mut Held {
+    const fn held(&mut self, type_url: TypeUrl) -> &mut Known {
         match type_url {
             TypeUrl::Address => &mut self.address,
             TypeUrl::Authorization => &mut self.authorization,
@@ -259,7 +384,14 @@ impl Session {
     }
 }
 
-impl Held {
+impl Known {
+    /// Begins a stream; whether it asks for everything anew.
+    fn begin(&mut self, limits: &Limits) -> bool {
+        let unreported = std::mem::take(&mut self.unreported);
+        self.afresh = (unreported && !self.versions.is_empty()) || self.resume_bytes() > limits.resume;
+        self.afresh
+    }
+
     fn resume_bytes(&self) -> usize {
         self.versions.iter().map(|(name, version)| name.len() + version.len() + ENTRY).sum()
     }
@@ -273,6 +405,20 @@ impl Held {
         missing.sort_unstable();
         removed.extend(missing);
     }
+}
+
+/// Everything by which what a push brings or takes away may have been asked for.
+fn told(resources: &[Resource], removed: &[String]) -> HashSet<String> {
+    let names = resources.iter().flat_map(|resource| resource.aliases.iter().chain([&resource.name]));
+    names.chain(removed).cloned().collect()
+}
+
+fn release(keys: Vec<String>) -> Option<DeltaDiscoveryRequest> {
+    (!keys.is_empty()).then(|| DeltaDiscoveryRequest {
+        type_url: TypeUrl::Address.as_str().to_owned(),
+        resource_names_unsubscribe: keys,
+        ..Default::default()
+    })
 }
 
 fn unpack(resource: Resource, limits: &Limits, room: bool) -> Result<ResourceUpdate, Refusal> {

@@ -101,7 +101,7 @@ impl Admin {
             "services": services.into_iter().map(|s| dump::service(s, usable(&world, s))).collect::<Vec<_>>(),
             "policies": policies.into_iter().map(|p| dump::policy(p)).collect::<Vec<_>>(),
             "stagedServices": staged(&world),
-            "staticConfig": {"workloads": [], "policies": [], "services": []},
+            "staticConfig": &self.config.local.shown,
             "version": profile::version(&self.config.node.istio_version),
             "config": profile::config(&self.config),
             "certificates": certificates.iter().map(dump::certificate).collect::<Vec<_>>(),

@@ -35,8 +35,9 @@ pub(super) fn xds(
     tls: TlsPolicy,
 ) -> Option<XdsConfig> {
     let default = mesh.discovery_address.clone().unwrap_or_else(|| default_address(reader));
+    let on_demand = reader.flag("XDS_ON_DEMAND", false);
     let endpoint = endpoint(reader, &XDS, &default, node, tls)?;
-    Some(XdsConfig { endpoint, node: identity_of_node(reader, mesh) })
+    Some(XdsConfig { endpoint, node: identity_of_node(reader, mesh), on_demand })
 }
 
 pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> CaConfig {

@@ -2,6 +2,7 @@
 
 mod control;
 mod dns;
+mod local;
 mod mesh;
 mod mode;
 pub(crate) mod raw;
@@ -20,6 +21,7 @@ use proxy_mtls::TlsPolicy;
 use xds_client::{Endpoint, Node};
 
 pub use dns::{DnsAddress, DnsConfig};
+pub use local::{LocalConfig, SnapshotConfig};
 pub use raw::{ProcessVars, Vars};
 pub use resolver::ResolvConf;
 
@@ -35,6 +37,10 @@ pub struct Config {
     pub node: NodeConfig,
     /// The discovery service; `None` when `XDS_ADDRESS` is empty.
     pub xds: Option<XdsConfig>,
+    /// Resources written by hand.
+    pub local: LocalConfig,
+    /// Where the last good resources are kept; `None` when they are not.
+    pub snapshot: Option<SnapshotConfig>,
     /// The certificate authority.
     pub ca: CaConfig,
     /// TLS between proxies and to the control plane.
@@ -65,8 +71,6 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Worker threads of the data plane.
     pub threads: usize,
-    /// Variables that were set and have no effect yet, each with what is missing.
-    pub not_yet: Vec<(&'static str, &'static str)>,
 }
 
 /// Whom the process serves.
@@ -103,6 +107,8 @@ pub struct XdsConfig {
     pub endpoint: Endpoint,
     /// Who we say we are.
     pub node: Node,
+    /// Ask for single addresses as connections need them, instead of following all.
+    pub on_demand: bool,
 }
 
 /// The certificate authority.
@@ -272,6 +278,8 @@ impl Config {
             proxy,
             resolver,
             xds: control::xds(&mut reader, &mesh, &node, tls),
+            local: local::local(&mut reader),
+            snapshot: local::snapshot(&mut reader),
             ca: control::ca(&mut reader, &node, tls),
             tls,
             revocation: control::revocation(&mut reader),
@@ -295,7 +303,6 @@ impl Config {
             max_series: runtime::max_series(&mut reader),
             drain_deadline: runtime::drain_deadline(&mut reader),
             threads: runtime::threads(&mut reader, mesh.concurrency),
-            not_yet: runtime::not_yet(&mut reader),
             mode,
             node,
         };

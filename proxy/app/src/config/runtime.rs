@@ -130,27 +130,3 @@ fn threads_asked(value: &str, cpus: usize) -> Result<usize, String> {
         Err(_) => Err(wanted()),
     }
 }
-
-/// Variables that are understood and have no effect yet; what would be unsafe to leave out refuses the start.
-pub(super) fn not_yet(reader: &mut Reader<'_>) -> Vec<(&'static str, &'static str)> {
-    let on_demand = reader.flag("XDS_ON_DEMAND", false);
-    let set = |name: &'static str| reader.text(name).is_some_and(|value| !value.is_empty());
-    let mut found = Vec::new();
-    let mut add = |there: bool, name, missing| {
-        if there {
-            found.push((name, missing));
-        }
-    };
-    add(on_demand, "XDS_ON_DEMAND", "all addresses are subscribed to");
-    add(
-        set("LOCAL_XDS_PATH"),
-        "LOCAL_XDS_PATH",
-        "static configuration is not read yet; adit-control serves a directory",
-    );
-    add(
-        set("LOCAL_XDS"),
-        "LOCAL_XDS",
-        "static configuration is not read yet; adit-control serves a directory",
-    );
-    found
-}

@@ -67,7 +67,6 @@ fn every_variable_of_the_chart_is_understood() {
     assert_eq!(config.threads, 1);
     assert_eq!(config.node.network, "net");
     assert!(config.log.json);
-    assert_eq!(config.not_yet, []);
     let revocation = config.revocation.expect("revocation is on");
     assert_eq!(revocation.path.display().to_string(), "/var/run/secrets/istio/crl/ca-crl.pem");
     assert_eq!(revocation.unreadable, Strictness::Report);
@@ -131,15 +130,6 @@ fn the_tls_switches_hold_for_the_control_plane_too() {
     }
     let usual = good(&[]).ca.endpoint;
     assert!(!usual.tls12 && !usual.pqc);
-}
-
-#[test]
-fn what_is_asked_for_and_not_there_yet_is_told_by_its_name() {
-    for (name, value, told) in [("LOCAL_XDS_PATH", "/etc/mesh.yaml", true)] {
-        let names: Vec<_> = good(&[(name, value)]).not_yet.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names.contains(&name), told, "{name}={value}: {names:?}");
-        assert!(names.len() <= 1, "{name}={value}: {names:?}");
-    }
 }
 
 #[test]
@@ -416,4 +406,48 @@ fn the_resolver_file_reads_as_other_resolvers_read_it() {
     assert_eq!((read.timeout, read.attempts, read.rotate), (Duration::from_secs(2), 5, true));
     assert_eq!(ResolvConf::parse(""), ResolvConf::default());
     assert_eq!(ResolvConf::read("/not/there"), ResolvConf::default());
+}
+
+#[test]
+fn resources_written_by_hand_are_read_from_the_variable_or_from_a_file() {
+    let text = "workloads: [{uid: u, namespace: ns, workloadIps: [10.0.0.1]}]
+policies: [{name: p, namespace: ns, scope: Namespace, action: Deny, rules: []}]";
+    let config = good(&[("LOCAL_XDS", text)]);
+    assert_eq!((config.local.shown.workloads.len(), config.local.changes.len()), (1, 2));
+    let path = std::env::temp_dir().join(format!("adit-local-{}.yaml", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let path_text = path.to_str().unwrap();
+    assert_eq!(good(&[("LOCAL_XDS_PATH", path_text)]).local.changes.len(), 2);
+    let errors = check(&[("LOCAL_XDS_PATH", path_text), ("LOCAL_XDS", text)]).unwrap_err();
+    assert!(errors[0].to_string().contains("set one of them"), "{errors:?}");
+    std::fs::remove_file(path).unwrap();
+    assert!(refused("LOCAL_XDS_PATH", "/not/there").contains("read the file"));
+    assert_eq!(good(&[("LOCAL_XDS", "")]).local.changes, []);
+}
+
+#[test]
+fn what_is_wrong_with_resources_written_by_hand_is_told_by_its_field() {
+    let wrong = |text| refused("LOCAL_XDS", text);
+    assert!(wrong("workloads: [{nodeName: n}]").contains("workloads[0].nodeName"));
+    assert!(wrong("workloads: [{uid: u}]").contains("workloads[0].namespace: missing"));
+    assert!(wrong("workloads: [{uid: u, namespace: a/b}]").contains("u: namespace: \"a/b\" holds a slash"));
+    assert!(wrong("workloads: [").contains("not valid YAML"));
+}
+
+#[test]
+fn addresses_on_demand_and_the_dns_proxy_exclude_each_other() {
+    let on_demand =
+        |dns| good(&[("XDS_ON_DEMAND", "true"), ("ISTIO_META_DNS_CAPTURE", dns)]).xds.unwrap().on_demand;
+    assert!(on_demand("false"));
+    assert!(refused("XDS_ON_DEMAND", "true").contains("ISTIO_META_DNS_CAPTURE to false"));
+    assert!(!good(&[]).xds.unwrap().on_demand);
+}
+
+#[test]
+fn a_snapshot_is_kept_only_where_it_is_told_to() {
+    assert!(good(&[]).snapshot.is_none());
+    let snapshot =
+        good(&[("ADIT_SNAPSHOT_DIR", "/var/lib/adit"), ("ADIT_SNAPSHOT_WAIT", "1s")]).snapshot.unwrap();
+    assert_eq!((snapshot.dir.to_str(), snapshot.wait), (Some("/var/lib/adit"), Duration::from_secs(1)));
+    assert_eq!(snapshot.max_age, Duration::from_secs(86_400));
 }

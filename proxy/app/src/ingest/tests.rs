@@ -15,10 +15,12 @@ use xds_proto::istio::security::{Address as Cidr, Authorization, Clause, Match, 
 use xds_proto::istio::workload::{Address, TunnelProtocol, Workload, address};
 
 use super::Ingest;
+use crate::config::{NodeConfig, SnapshotConfig};
 use crate::dns::resolver::Resolver;
 use crate::live::Live;
-use crate::metrics::{About, Metrics};
+use crate::metrics::{About, Metrics, SnapshotMetrics};
 use crate::ready::{self, Ready};
+use crate::snapshot::Keeper;
 
 /// Notes who is asked for, and never answers.
 #[derive(Default)]
@@ -43,6 +45,7 @@ fn rig() -> Rig {
         cluster_domain: "cluster.local".into(),
         own_ports: proxy_core::decide::guard::OwnPorts::default(),
         loopback_tunnels: true,
+        on_demand: false,
         unknown_policy: Strictness::default(),
     };
     let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -61,6 +64,7 @@ fn rig() -> Rig {
         }),
         ready: Ready::waiting_for(&[ready::STATE]),
         synced: tokio::sync::watch::Sender::new(false),
+        keeper: None,
     };
     Rig { ingest, asked }
 }
@@ -184,4 +188,61 @@ async fn the_first_sync_makes_the_state_ready_and_messages_are_counted() {
         text.contains("istio_xds_message_bytes_total{url=\"type.googleapis.com/istio.workload.Address\"} 12"),
         "{text}"
     );
+}
+
+/// Kept in a folder of its own, gone with the test.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn keeper(&self) -> Arc<Keeper> {
+        let config = SnapshotConfig {
+            dir: self.0.clone(),
+            wait: std::time::Duration::ZERO,
+            max_age: std::time::Duration::from_secs(60),
+        };
+        let node = NodeConfig {
+            name: "n1".to_owned(),
+            network: String::new(),
+            cluster_id: "c".to_owned(),
+            cluster_domain: String::new(),
+            istio_version: String::new(),
+        };
+        Keeper::new(config, &node, SnapshotMetrics::default())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn without_a_control_plane_the_next_process_serves_what_this_one_took() {
+    let disk = Disk(std::env::temp_dir().join(format!("adit-ingest-{}", std::process::id())));
+    let Rig { mut ingest, .. } = rig();
+    let keeper = disk.keeper();
+    ingest.keeper = Some(Arc::clone(&keeper));
+    let bad = Workload { addresses: vec![vec![1, 2, 3]], ..pod("bad") };
+    let resources = vec![workload(pod("a")), workload(bad)];
+    assert_eq!(ingest.apply(Update { type_url: TypeUrl::Address, resources, removed: vec![] }).len(), 1);
+    keeper.write().unwrap();
+
+    let Rig { ingest: mut next, .. } = rig();
+    next.keeper = Some(disk.keeper());
+    let held = next.restore();
+    assert_eq!(held.iter().map(|held| held.name.as_str()).collect::<Vec<_>>(), ["Kubernetes//Pod/ns/a"]);
+    assert_eq!(held[0].version, "1");
+    let found = next.live.local_workload(&info("a")).await.expect("it is known again");
+    assert_eq!(&*found.name, "a");
+    assert!(*next.synced.borrow(), "pods are served");
+}
+
+#[tokio::test]
+async fn without_a_snapshot_the_control_plane_is_waited_for() {
+    let disk = Disk(std::env::temp_dir().join(format!("adit-ingest-none-{}", std::process::id())));
+    let Rig { mut ingest, .. } = rig();
+    ingest.keeper = Some(disk.keeper());
+    assert_eq!(ingest.restore(), []);
+    assert!(!*ingest.synced.borrow());
 }

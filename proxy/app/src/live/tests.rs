@@ -13,6 +13,7 @@ async fn a_connection_of_a_pod_that_is_never_announced_is_given_up_after_five_se
             cluster_domain: "cluster.local".into(),
             own_ports: proxy_core::decide::guard::OwnPorts::default(),
             loopback_tunnels: true,
+            on_demand: false,
             unknown_policy: Strictness::default(),
         },
         Resolver::default(),

@@ -4,6 +4,7 @@ pub(crate) mod dns;
 mod identities;
 mod process;
 mod scrape;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 pub(crate) mod traffic;
@@ -26,6 +27,7 @@ use process::Process;
 use traffic::{Traffic, TrafficCollector};
 
 pub(crate) use scrape::Scrape;
+pub(crate) use snapshot::SnapshotMetrics;
 
 /// Every metric of the process. Cheap to clone.
 ///
@@ -43,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) unknown_policies: Counter,
     pub(crate) pods: PodMetrics,
     identities: Identities,
+    pub(crate) snapshot: SnapshotMetrics,
 }
 
 /// What is told of the process from the start.
@@ -103,6 +106,7 @@ impl Metrics {
             unknown_policies: Counter::default(),
             pods: PodMetrics::default(),
             identities: Identities::default(),
+            snapshot: SnapshotMetrics::default(),
         };
         let mut registry = Registry::default();
         let build: Family<BuildLabels, Gauge> = Family::default();
@@ -150,6 +154,7 @@ impl Metrics {
             "The total number of decisions made without a policy that the workload names (unstable)",
             self.unknown_policies.clone(),
         );
+        self.snapshot.register(adit);
         adit.register(
             "log_lines_lost",
             "The total number of log lines left out because their reader was too slow (unstable)",

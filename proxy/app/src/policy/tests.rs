@@ -27,6 +27,7 @@ fn live() -> Live {
             cluster_domain: "cluster.local".into(),
             own_ports: proxy_core::decide::guard::OwnPorts::default(),
             loopback_tunnels: true,
+            on_demand: false,
             unknown_policy: Strictness::default(),
         },
         Resolver::default(),

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Flow, Step, outbound::waypoints};
+use super::{Flow, Step, demand, outbound::waypoints};
 use crate::{
     Reason, Str,
     model::{ApplicationTunnel, GatewayAddress, NetworkAddress, Service, TunnelProtocol, Workload},
@@ -109,6 +109,12 @@ pub fn admit(
     local: &Workload,
     request: &InboundRequest,
 ) -> Step<Result<Admission, AdmitError>> {
+    if let Authority::Addr(asked) = &request.authority
+        && asked.ip().to_canonical() != request.local.ip().to_canonical()
+        && let Some(lookup) = demand::inbound(world, asked.ip().to_canonical())
+    {
+        return Step::Need(lookup);
+    }
     Step::Done(admit_now(world, local, request))
 }
 

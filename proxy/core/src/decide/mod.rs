@@ -2,6 +2,7 @@
 
 pub mod authorize;
 mod balance;
+mod demand;
 pub mod evidence;
 pub mod guard;
 pub mod inbound;
@@ -60,6 +61,8 @@ pub enum Step<T> {
 pub enum Lookup {
     /// The addresses of a DNS name.
     Hostname(Str),
+    /// What stands at `network/ip` or goes by `namespace/hostname`, where addresses come on demand.
+    Address(Str),
 }
 
 /// The control plane has not announced the workload of a pod on this node.

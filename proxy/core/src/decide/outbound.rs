@@ -8,7 +8,7 @@ use std::{
 use super::{
     Flow, Lookup, Route, RouteError, RouteKind, Step,
     balance::{self, Chosen, Purpose, Wanted},
-    guard,
+    demand, guard,
 };
 use crate::{
     Pick,
@@ -67,6 +67,9 @@ impl Ask<'_> {
         let wanted = self.flow.destination;
         if self.world.node().own_ports.contain(wanted.port()) && self.is_own(wanted.ip()) {
             return Err(RouteError::SelfCall(wanted).into());
+        }
+        if let Some(lookup) = demand::outbound(self.world, self.source, wanted.ip()) {
+            return Err(Stop::Need(lookup));
         }
         let client = Some(&*self.source.namespace);
         let meant = match self.world.find_address(&self.world.node().network, wanted.ip(), client) {

@@ -32,6 +32,8 @@ pub struct World {
     services: Services,
     policies: Policies,
     answers: Map<Str, Arc<[IpAddr]>>,
+    /// Keys that were asked for on behalf of one decision; a handful.
+    asked: Vec<Str>,
 }
 
 /// Where this proxy runs, and how strict it is.
@@ -47,6 +49,8 @@ pub struct NodeContext {
     pub own_ports: OwnPorts,
     /// Applications that take PROXY protocol are reached over loopback, where nobody else gets to them.
     pub loopback_tunnels: bool,
+    /// Addresses are known only once they were asked for, so that what is unknown may yet be there.
+    pub on_demand: bool,
     /// What a policy means that a workload names and the control plane has not sent.
     pub unknown_policy: Strictness,
 }
@@ -77,6 +81,8 @@ pub enum Found<'a> {
 pub enum Answer {
     /// The addresses of a DNS name; none when it has none or nobody answered.
     Hostname(Str, Vec<IpAddr>),
+    /// An address was asked for, by this key; what is known of it by now is in the world itself.
+    Address(Str),
 }
 
 impl World {
@@ -89,6 +95,7 @@ impl World {
             services: Services::default(),
             policies: Policies::default(),
             answers: Map::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -98,6 +105,7 @@ impl World {
         let mut world = self.clone();
         match answer {
             Answer::Hostname(name, addresses) => world.answers.insert_mut(name, addresses.into()),
+            Answer::Address(key) => world.asked.push(key),
         }
         world
     }
@@ -249,6 +257,11 @@ impl World {
     /// Since when local workloads name a policy.
     pub(crate) fn referenced_since(&self, key: &str) -> Option<Moment> {
         self.policies.referenced_since(key)
+    }
+
+    /// Whether the shell has asked the control plane for this key, and for nothing less than its answer or its silence.
+    pub(crate) fn was_asked_for(&self, key: &str) -> bool {
+        self.asked.iter().any(|asked| **asked == *key)
     }
 
     /// The addresses of a DNS name, once the shell has told them.

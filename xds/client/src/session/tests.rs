@@ -1,3 +1,5 @@
+mod demand;
+
 use std::collections::HashMap;
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tonic::Status;
-use xds_client::{AdsEvent, Credential, Endpoint, Node, Termination, TrustAnchor, TypeUrl, ads};
+use xds_client::{AdsEvent, Credential, Endpoint, Following, Node, Termination, TrustAnchor, TypeUrl, ads};
 use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use xds_proto::{ADDRESS_TYPE, AUTHORIZATION_TYPE};
 
@@ -239,7 +239,8 @@ fn follow(endpoint: Endpoint, sink: Recorder) -> Client {
         pod_namespace: "istio-system".to_owned(),
         ..Node::default()
     };
-    Client(tokio::spawn(ads::run(endpoint, node, Arc::new(sink))))
+    let following = Following { endpoint, node, sink: Arc::new(sink), on_demand: None, fallback: None };
+    Client(tokio::spawn(ads::run(following)))
 }
 
 /// Reads both first requests and answers the versions they hold.

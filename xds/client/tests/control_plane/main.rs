@@ -4,5 +4,6 @@
 
 mod ads;
 mod ca;
+mod demand;
 mod istiod;
 mod sink;
