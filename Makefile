@@ -12,7 +12,7 @@ PROXY ?=
 NODE ?= both
 ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
-.PHONY: help demo test conformance interop check bench gen fmt prerequisites clean-lab
+.PHONY: help demo test conformance interop tools check bench gen fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,13 @@ conformance: prerequisites ## what another proxy passes: PROXY=/path [NODE=a|b|b
 interop: prerequisites $(TOOLS)/envoy ## Envoy as client, server and waypoint of the mesh (from PyPI)
 	$(CARGO) build --locked --workspace --bins
 	ADIT_ENVOY=$(TOOLS)/envoy/envoy/_bin/envoy $(CARGO) test --locked -p tests --test interop
+
+tools: prerequisites ## stock istioctl and Prometheus over a lab's proxies; needs Go and Debian's package prometheus
+	@command -v go >/dev/null || { echo "make tools needs Go 1.26: it builds the istioctl that tests/istioctl/go.mod pins"; exit 2; }
+	@command -v promtool prometheus >/dev/null || { echo "make tools needs Prometheus: apt-get install prometheus"; exit 2; }
+	cd tests/istioctl && go build -trimpath -o $(TOOLS)/bin/istioctl istio.io/istio/istioctl/cmd/istioctl
+	$(CARGO) build --locked --workspace --bins
+	ADIT_ISTIOCTL=$(TOOLS)/bin/istioctl $(CARGO) test --locked --package tests --test tools
 
 check: $(TOOLS)/bin/cargo-deny ## format, lints, docs, licences, bans, sources
 	$(CARGO) fmt --all --check

@@ -12,6 +12,7 @@ mod policy;
 mod process;
 mod routes;
 mod settings;
+mod readers;
 mod standalone;
 mod telemetry;
 mod zds;
@@ -78,6 +79,13 @@ const TRIALS: &[Trial] = {
         telemetry::a_denied_request_leaves_two_lines_inbound_first,
         telemetry::both_reporters_count_a_connection_once,
         telemetry::the_dump_shows_what_istioctl_reads,
+        telemetry::both_reporters_give_every_pair_the_same_known_labels,
+        telemetry::a_failure_is_counted_once_and_told_once_whatever_its_reason,
+        telemetry::a_connection_is_told_when_it_opens_and_when_it_ends_field_by_field,
+        telemetry::the_process_tells_what_it_uses_and_whom_it_serves,
+        telemetry::admin_answers_as_ztunnel_does,
+        readers::every_value_of_the_dump_has_the_type_that_its_readers_decode,
+        telemetry::readers_that_never_read_hold_up_neither_other_readers_nor_traffic,
         zds::an_accepted_pod_listens_and_a_withdrawn_one_does_not,
         zds::a_pod_announced_in_another_namespace_moves_there,
         zds::a_new_snapshot_stops_only_what_it_does_not_name,
