@@ -1,3 +1,5 @@
+//! What documents say beside and over Kubernetes objects.
+
 use super::*;
 use xds_proto::istio::workload::gateway_address::Destination;
 use xds_proto::local::Fault;
