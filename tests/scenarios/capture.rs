@@ -140,6 +140,24 @@ pub(crate) fn an_unknown_destination_passes_through() {
     client.connect(SocketAddr::new(node.ip(), 7001)).echo("hello");
 }
 
+pub(crate) fn a_workload_outside_the_cluster_serves_behind_a_service() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let node = lab.node("b");
+    let _server = tests::lab::Server::start(node.netns(), 7001, Speaks::Echo);
+    lab.apply(&format!(
+        "apiVersion: adit.dev/v1alpha1
+kind: MeshResources
+metadata: {{name: outside}}
+workloads: [{{uid: cluster/outside/legacy, name: legacy, namespace: default, workloadIps: ['{}'],
+              services: {{default/legacy.example: {{80: 7001}}}}}}]
+services: [{{name: legacy, namespace: default, hostname: legacy.example, vips: [/10.96.9.9], ports: {{80: 7001}}}}]",
+        node.ip()
+    ));
+    lab.node("a").proxy().wait_service("default", "legacy", 1);
+    client.connect("10.96.9.9:80".parse().expect("an address")).echo("hello");
+}
+
 pub(crate) fn datagrams_are_left_alone() {
     let lab = meshed();
     let client = captured(&lab, "client", "a");

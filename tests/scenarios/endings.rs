@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use tests::lab::{Conn, End, Lab, Pod, Server, Speaks, eventually_is};
+use tests::lab::{Conn, End, Lab, Pod, Server, Speaks, eventually, eventually_is};
 
 use super::{captured, meshed, uncaptured};
 
@@ -54,6 +54,22 @@ pub(crate) fn a_refused_connection_is_reset_not_closed() {
                 assert_eq!(conn.rest(), (String::new(), End::Reset), "{row}");
             }
         }
+    });
+}
+
+pub(crate) fn a_tunnel_to_nobody_is_answered_with_503() {
+    let lab = meshed();
+    let (client, server) = (captured(&lab, "client", "a"), captured(&lab, "far", "b"));
+    // Nobody listens there.
+    if let Ok(mut conn) = client.try_connect(server.at(7999)) {
+        let _ = conn.try_say("anybody there?");
+        conn.rest();
+    }
+    eventually("the client's side tells the answer", || {
+        let lines = lab.node("a").proxy().access_log();
+        let told = lines.iter().find(|line| line.text("direction") == "outbound");
+        let error = told.map(|line| line.text("error").to_owned()).unwrap_or_default();
+        if error.contains("http status: 503") { Ok(()) } else { Err(format!("{lines:?}")) }
     });
 }
 
