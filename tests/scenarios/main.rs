@@ -15,6 +15,7 @@ mod routes;
 mod settings;
 mod standalone;
 mod telemetry;
+mod xds;
 mod zds;
 
 use tests::lab::{Families, Lab, Pod, Trial};
@@ -88,6 +89,12 @@ const TRIALS: &[Trial] = {
         telemetry::admin_answers_as_ztunnel_does,
         readers::every_value_of_the_dump_has_the_type_that_its_readers_decode,
         telemetry::readers_that_never_read_hold_up_neither_other_readers_nor_traffic,
+        xds::a_proxy_without_a_control_plane_serves_what_was_written_by_hand,
+        xds::what_is_written_by_hand_wrongly_ends_the_proxy_with_its_field,
+        xds::on_demand_a_proxy_knows_what_was_needed_and_no_more,
+        xds::on_demand_an_unknown_address_passes_through,
+        xds::a_proxy_that_starts_without_its_control_plane_serves_from_its_snapshot,
+        xds::what_kubernetes_cannot_say_is_followed_like_everything_else,
         zds::an_accepted_pod_listens_and_a_withdrawn_one_does_not,
         zds::a_pod_announced_in_another_namespace_moves_there,
         zds::a_new_snapshot_stops_only_what_it_does_not_name,
