@@ -145,7 +145,7 @@ fn by_hand(pod: &Pod, services: &str) -> String {
     let account = identity.rsplit('/').next().expect("an account");
     format!(
         "- {{uid: hand/{name}, name: {name}, workloadName: {name}, namespace: {namespace}, \
-         serviceAccount: {account}, workloadIps: ['{ip}'], protocol: HBONE, node: {node}, services: {services}}}\n",
+         trustDomain: cluster.local, serviceAccount: {account}, workloadIps: ['{ip}'], protocol: HBONE, node: {node}, services: {services}}}\n",
         name = pod.name(),
         namespace = pod.namespace(),
         ip = pod.ip(),
