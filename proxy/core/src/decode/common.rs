@@ -54,7 +54,7 @@ pub(super) fn required(field: &'static str, text: String) -> Result<Str, Fault> 
     if text.is_empty() { Err((field.into(), Malformed::Missing)) } else { Ok(text.into()) }
 }
 
-/// One part of an identity.
+/// One part of an identity, or of a name.
 pub(super) fn identity_part(field: &'static str, text: String) -> Result<Str, Fault> {
     if text.contains('/') { Err((field.into(), Malformed::Slash(text))) } else { required(field, text) }
 }
@@ -65,7 +65,19 @@ pub(super) fn network_address(network: &str, address: IpAddr) -> NetworkAddress 
 
 pub(super) fn hostname(field: &'static str, wire: WireHostname) -> Result<NamespacedHostname, Fault> {
     let WireHostname { namespace, hostname } = wire;
-    Ok(NamespacedHostname { namespace: namespace.into(), hostname: required(field, hostname)? })
+    service_name(field, namespace, hostname)
+}
+
+/// Written as `<namespace>/<hostname>`: by that text it is referred to, and taken away.
+pub(super) fn service_name(
+    field: &'static str,
+    namespace: String,
+    hostname: String,
+) -> Result<NamespacedHostname, Fault> {
+    if namespace.contains('/') {
+        return Err(("namespace".into(), Malformed::Slash(namespace)));
+    }
+    Ok(NamespacedHostname { namespace: namespace.into(), hostname: identity_part(field, hostname)? })
 }
 
 pub(super) fn key(field: &'static str, text: String) -> Result<NamespacedHostname, Fault> {

@@ -44,7 +44,7 @@ pub enum Malformed {
     /// Not `<namespace>/<hostname>`.
     #[error("{0:?} is not <namespace>/<hostname>")]
     Key(String),
-    /// A part of an identity with a slash in it would read as another identity.
+    /// A part of an identity or of a name with a slash in it would read as another one.
     #[error("{0:?} holds a slash")]
     Slash(String),
 }

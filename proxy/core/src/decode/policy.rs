@@ -130,11 +130,14 @@ fn one_match(action: Action, wire: WireMatch) -> Result<Match, Fault> {
         destination_ports: both("destination_ports", destination_ports, not_destination_ports, port)?,
     };
     // An extension is a condition that we do not understand. Without it, an allowing match would mean more than it should,
-    // so it means nothing; a denying one errs on the right side.
-    if action == Action::Allow && !extensions.is_empty() {
-        return Ok(Match::default());
+    // so it means nothing; a denying one errs on the right side, unless nothing is left of it.
+    match action {
+        Action::Allow if !extensions.is_empty() => Ok(Match::default()),
+        Action::Deny if !extensions.is_empty() && wanted.is_empty() => {
+            Err(("matches".into(), Malformed::Unsupported("extension")))
+        }
+        Action::Allow | Action::Deny => Ok(wanted),
     }
-    Ok(wanted)
 }
 
 fn both<W, T>(

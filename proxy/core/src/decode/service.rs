@@ -8,12 +8,12 @@ use xds_proto::istio::workload::{
 };
 
 use super::{
-    common::{gateway, ip, network_address, ports, prefix, required, unknown},
+    common::{gateway, ip, network_address, ports, prefix, service_name, unknown},
     error::{Fault, Malformed},
 };
 use crate::model::{
-    CidrVip, HealthPolicy, IpFamilies, LoadBalancer, LoadBalancerMode, Locale, NamespacedHostname,
-    NetworkAddress, Service, Visibility, WeightedWaypoint,
+    CidrVip, HealthPolicy, IpFamilies, LoadBalancer, LoadBalancerMode, Locale, NetworkAddress, Service,
+    Visibility, WeightedWaypoint,
 };
 
 pub(super) fn decode(wire: Wire) -> Result<Service, Fault> {
@@ -45,7 +45,7 @@ pub(super) fn decode(wire: Wire) -> Result<Service, Fault> {
     }
     Ok(Service {
         name: name.into(),
-        key: NamespacedHostname { namespace: namespace.into(), hostname: required("hostname", hostname)? },
+        key: service_name("hostname", namespace, hostname)?,
         vips,
         cidr_vips,
         ports: ports("ports", wire_ports)?,

@@ -121,6 +121,9 @@ fn a_workload_that_does_not_read_whole_is_refused() {
     };
     no_workload(|pod| pod.uid = String::new(), "uid", Malformed::Missing);
     no_workload(|pod| pod.namespace = "a/b".into(), "namespace", Malformed::Slash("a/b".into()));
+    let slash = || Malformed::Slash("a/b".into());
+    no_service(|svc| svc.hostname = "a/b".into(), "hostname", slash());
+    no_service(|svc| svc.namespace = "a/b".into(), "namespace", slash());
     no_workload(|pod| pod.service_account = "a/b".into(), "service_account", Malformed::Slash("a/b".into()));
     no_workload(|pod| pod.addresses = vec![vec![1; 5]], "addresses", Malformed::AddressLength(5));
     let legacy = Malformed::Unsupported("LEGACY_ISTIO_MTLS");
@@ -317,6 +320,11 @@ fn a_condition_that_we_do_not_understand_never_widens_an_allow() {
         extensions: vec![Extension { name: "new".into(), config: None }],
         ..WireMatch::default()
     };
+    let bare = WireMatch { extensions: wanted.extensions.clone(), ..WireMatch::default() };
+    let wire = Authorization { action: 1, ..allowing(bare) };
+    let refused =
+        authorization("ns/p", &wire.encode_to_vec()).expect_err("a denial of nothing we understand");
+    assert_eq!(refused.error.why, Malformed::Unsupported("extension"));
     for (action, want_empty) in [(0, true), (1, false)] {
         let wire = Authorization { action, ..allowing(wanted.clone()) };
         let Ok(Change::Policy(policy)) = authorization("ns/p", &wire.encode_to_vec()) else {
