@@ -12,7 +12,9 @@ use proxy_core::wire::hbone::Authority;
 use proxy_hbone::{Meter, Observer};
 use tokio::time::Instant;
 
+use crate::descriptors::{Share, Short};
 use crate::error::{Chain, ConnError};
+use crate::limits::Limit;
 use crate::metrics::traffic::{Known, Reporter, Series, Side, TrafficLabels};
 use crate::metrics::{Metrics, OpenSocket};
 use crate::pod::{OpenConnection, Pod};
@@ -59,6 +61,7 @@ pub(crate) struct Conn {
     open: Option<u64>,
     closed: bool,
     socket: Option<OpenSocket>,
+    share: Result<Share, Short>,
     pub(crate) facts: Facts,
 }
 
@@ -66,13 +69,18 @@ impl Conn {
     /// A record of a socket that was accepted.
     pub(crate) fn accepted(pod: &Arc<Pod>, reporter: Reporter, source: SocketAddr) -> Self {
         let socket = pod.node.metrics.socket(reporter);
-        let mut conn = Self::stream(pod, reporter, source);
+        // The socket that was accepted, and the one that will lead on.
+        let mut conn = Self::begun(pod, reporter, source, 2);
         conn.socket = Some(socket);
         conn
     }
 
     /// A record of a stream inside an accepted socket.
     pub(crate) fn stream(pod: &Arc<Pod>, reporter: Reporter, source: SocketAddr) -> Self {
+        Self::begun(pod, reporter, source, 1)
+    }
+
+    fn begun(pod: &Arc<Pod>, reporter: Reporter, source: SocketAddr, descriptors: usize) -> Self {
         Self {
             reporter,
             began: Instant::now(),
@@ -82,6 +90,7 @@ impl Conn {
             open: None,
             closed: false,
             socket: None,
+            share: pod.descriptors.take(descriptors),
             facts: Facts {
                 source_addr: source,
                 source: Party::Unknown,
@@ -96,6 +105,14 @@ impl Conn {
                 landing: None,
             },
         }
+    }
+
+    /// Whether the node has descriptors for the connection.
+    ///
+    /// # Errors
+    /// They are short, and the pod has the most.
+    pub(crate) fn admitted(&self) -> Result<(), Short> {
+        self.share.as_ref().map(drop).map_err(|short| *short)
     }
 
     /// The socket turned out to carry many connections, each with a record of its own: this one only counts the socket,
@@ -157,6 +174,9 @@ impl Conn {
         }
         if reason.is_some_and(|reason| reason.level() == Level::Error) {
             ended.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(limit) = result.as_ref().err().and_then(|error| Limit::behind(error)) {
+            self.metrics().hit(limit);
         }
         match (&self.series, &result) {
             (None, Err(error)) => self.log_failed(error),

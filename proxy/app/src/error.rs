@@ -10,6 +10,7 @@ use proxy_core::wire::proxy_header::HeaderTooLong;
 use proxy_hbone::{RelayError, TunnelError};
 use proxy_mtls::{IdentityError, TlsError};
 
+use crate::descriptors::Short;
 use crate::net::dial::DialError;
 use crate::socks5::SocksError;
 
@@ -38,6 +39,8 @@ pub(crate) enum ConnError {
     Identity(#[from] IdentityError),
     #[error("too many TLS handshakes at once")]
     Handshakes,
+    #[error(transparent)]
+    Short(#[from] Short),
     #[error("tls handshake error")]
     Tls(#[source] TlsError),
     #[error("{}", .0)]
@@ -79,6 +82,7 @@ impl ConnError {
             Self::Identity(_) => Reason::IdentityUnavailable,
             Self::Handshakes => Reason::TlsFailed,
             Self::Tls(error) => error.reason(),
+            Self::Short(_) => Reason::Overloaded,
             Self::Tunnel(error) => error.reason(),
             Self::Request(error) => error.reason(),
             Self::Admit(error) => error.reason(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use proxy_core::Str;
 use proxy_core::decide::{self, Connection, InboundRequest, Permit, ProxyTunnel};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use crate::captured::{settle, unless_revoked};
 use crate::conn::{Conn, Party};
 use crate::error::{Chain, ConnError};
+use crate::limits::Limit;
 use crate::metrics::traffic::Reporter;
 use crate::net::canonical;
 use crate::net::dial::dial;
@@ -33,6 +35,8 @@ struct Arrival {
     /// Whether the peer may stay.
     standing: Standing,
     transparent: bool,
+    /// Streams that are open.
+    streams: AtomicU32,
 }
 
 /// Serves one accepted connection until it ends.
@@ -44,7 +48,15 @@ pub(crate) async fn serve(pod: Arc<Pod>, stream: TcpStream, peer: SocketAddr, tr
             let Accepted { stream, peer: identity, standing } = accepted;
             conn.carries_others();
             conn.facts.source_identity = Some(identity.clone());
-            let arrival = Arc::new(Arrival { pod, source: peer, local, identity, standing, transparent });
+            let arrival = Arc::new(Arrival {
+                pod,
+                source: peer,
+                local,
+                identity,
+                standing,
+                transparent,
+                streams: AtomicU32::new(0),
+            });
             if let Err(error) = Box::pin(tunnel(arrival, stream)).await {
                 conn.close(Err(ConnError::Tunnel(error)));
             }
@@ -57,6 +69,7 @@ async fn handshake(
     conn: &mut Conn,
     stream: TcpStream,
 ) -> Result<(Accepted, SocketAddr), ConnError> {
+    conn.admitted()?;
     let node = &pod.node;
     let local = canonical(stream.local_addr().map_err(|_| ConnError::Captured)?);
     conn.facts.destination_addr = Some(local);
@@ -104,6 +117,9 @@ async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) -> Result<(), Tunne
     match served {
         Err(error @ (TunnelError::Handshake { .. } | TunnelError::SettingsTimeout { .. })) => Err(error),
         Err(error) => {
+            if let Some(limit) = Limit::behind(&error) {
+                pod.node.metrics.hit(limit);
+            }
             tracing::debug!(%source, "tunnel connection ended: {}", Chain(&error));
             Ok(())
         }
@@ -114,8 +130,14 @@ async fn tunnel(arrival: Arc<Arrival>, stream: ServerStream) -> Result<(), Tunne
 /// Serves one stream and records how it ended, once.
 async fn serve_stream(arrival: Arc<Arrival>, incoming: Incoming) {
     let mut conn = Conn::stream(&arrival.pod, Reporter::Destination, arrival.source);
+    let open = arrival.streams.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    if open == arrival.pod.node.settings.max_streams {
+        // Those beyond are refused before they come to us.
+        arrival.pod.node.metrics.hit(Limit::Streams);
+    }
     let result = Box::pin(drive(&arrival, &mut conn, incoming)).await;
     conn.close(result);
+    arrival.streams.fetch_sub(1, Ordering::Relaxed);
 }
 
 async fn drive(arrival: &Arrival, conn: &mut Conn, mut incoming: Incoming) -> Result<(), ConnError> {
@@ -170,6 +192,7 @@ struct Entered {
 
 async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Entered, ConnError> {
     let pod = &arrival.pod;
+    conn.admitted()?;
     let node = &pod.node;
     conn.facts.destination_addr = Some(arrival.local);
     conn.facts.source_identity = Some(arrival.identity.clone());

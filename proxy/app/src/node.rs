@@ -13,6 +13,7 @@ use xds_client::{CaClient, Demand};
 
 use crate::certs::Authority;
 use crate::config::{Config, ProxyMode, SocketConfig, TunnelConfig};
+use crate::descriptors::Descriptors;
 use crate::dns::Dns;
 use crate::dns::resolver::Resolver;
 use crate::live::Live;
@@ -36,6 +37,7 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) relay: RelayLimits,
     pub(crate) tls: TlsLimits,
+    pub(crate) descriptors: Arc<Descriptors>,
     /// The network of this node.
     pub(crate) network: Str,
     /// Log each policy decision at info.
@@ -56,7 +58,8 @@ impl Node {
         };
         // A dedicated proxy presents its own workload's token, and asks in nobody else's name.
         let in_the_name_of_pods = matches!(config.mode, ProxyMode::Shared { .. });
-        let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, in_the_name_of_pods);
+        let ca = CaClient::new(config.ca.endpoint.clone(), config.ca.ttl, in_the_name_of_pods)
+            .with_deadline(config.ca.timeout);
         let tunnel = &config.tunnel;
         let names = Resolver::new(config.resolver.clone(), config.sockets.ipv6, Arc::clone(&metrics.dns));
         let revocations = config
@@ -64,7 +67,7 @@ impl Node {
             .as_ref()
             .map_or_else(Revocations::none, |asked| Revocations::new(asked.unreadable));
         let certificates = Store::new(
-            Arc::new(Authority(Arc::new(ca))),
+            Arc::new(Authority { ca: Arc::new(ca), metrics: metrics.clone() }),
             TlsContext::new(config.tls, Arc::clone(&revocations)),
             proxy_mtls::Limits::default(),
         );
@@ -88,15 +91,18 @@ impl Node {
                 pool_max_streams: tunnel.pool_max_streams,
                 pool_idle: tunnel.pool_idle,
                 max_streams: tunnel.max_streams,
+                header_bytes: tunnel.max_header_bytes,
                 limits: proxy_hbone::Limits {
                     handshake: tunnel.settings_timeout,
                     response: tunnel.response_timeout,
                     resets: tunnel.max_resets,
-                    ..proxy_hbone::Limits::default()
+                    ping_interval: tunnel.ping_interval,
+                    ping_timeout: tunnel.ping_timeout,
                 },
                 ..Settings::default()
             },
             relay: RelayLimits { half_closed: tunnel.half_close_timeout, ..RelayLimits::default() },
+            descriptors: Descriptors::new(descriptor_limit(), tunnel.shed_descriptors_at),
             tls: TlsLimits { handshake: tunnel.handshake_timeout },
             tunnel: tunnel.clone(),
             network: config.node.network.as_str().into(),
@@ -110,6 +116,14 @@ impl Node {
     pub(crate) fn socks5(&self) -> bool {
         self.live.now_known().node().own_ports.socks5
     }
+}
+
+/// How many the process may have open.
+fn descriptor_limit() -> usize {
+    use nix::sys::resource::{Resource, getrlimit};
+    // Without a limit there is nothing to run short of.
+    getrlimit(Resource::RLIMIT_NOFILE)
+        .map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
 }
 
 /// Series end some time after their workloads have: ten sweeps are enough for any scrape interval.

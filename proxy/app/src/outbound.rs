@@ -44,6 +44,7 @@ pub(crate) async fn carry(
     client: &mut Captured,
     flow: Flow,
 ) -> Result<(), ConnError> {
+    conn.admitted()?;
     let destination = flow.destination;
     conn.captured(flow);
     if destination.ip().is_loopback()

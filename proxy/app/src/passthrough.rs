@@ -32,6 +32,7 @@ async fn drive(
     peer: SocketAddr,
     transparent: bool,
 ) -> Result<(), ConnError> {
+    conn.admitted()?;
     let destination = client.socket().and_then(original_destination).ok_or(ConnError::Captured)?;
     let flow = Flow::new(peer, destination);
     conn.captured(flow);

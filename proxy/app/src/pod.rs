@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::accept;
 use crate::config::SocketConfig;
+use crate::descriptors::Holder;
 use crate::net::listen::{ListenError, Listener, Port, listen};
 use crate::net::netns::Netns;
 use crate::node::Node;
@@ -87,6 +88,8 @@ pub(crate) struct Pod {
     /// What is still open ends now.
     pub(crate) cut: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Those of the node that its connections have.
+    pub(crate) descriptors: Arc<Holder>,
     /// The accept loops, each with its port.
     listeners: TaskTracker,
     pub(crate) open: Open,
@@ -126,6 +129,7 @@ impl Pod {
         let bind = |(role, port)| Ok((role, listen(&netns, &sockets, port)?));
         let listeners = ports.map(bind).collect::<Result<_, _>>()?;
         let pod = Arc::new(Self {
+            descriptors: node.descriptors.holder(info.clone()),
             info,
             netns,
             sockets,

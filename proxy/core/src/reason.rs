@@ -40,6 +40,8 @@ pub enum Reason {
     Io,
     /// One side had finished and the other made no progress for too long.
     HalfCloseTimeout,
+    /// The node is short of something, and this workload has the most of it.
+    Overloaded,
 }
 
 /// How loud the access log is about an ending.
@@ -53,7 +55,7 @@ pub enum Level {
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::PolicyDenied,
         Self::PolicyChanged,
         Self::ConnectFailed,
@@ -71,6 +73,7 @@ impl Reason {
         Self::SelfCall,
         Self::Io,
         Self::HalfCloseTimeout,
+        Self::Overloaded,
     ];
 
     /// The HTTP status that a CONNECT is answered with; `None` where the stream is reset, or where there is no stream.
@@ -85,7 +88,8 @@ impl Reason {
             | Self::NoRoute
             | Self::NoEndpoint
             | Self::UnknownWorkload
-            | Self::SelfCall => Some(503),
+            | Self::SelfCall
+            | Self::Overloaded => Some(503),
             Self::PolicyChanged
             | Self::TlsFailed
             | Self::TunnelFailed
@@ -116,6 +120,7 @@ impl Reason {
             Self::SelfCall => "SELF_CALL",
             Self::Io => "IO",
             Self::HalfCloseTimeout => "HALF_CLOSE_TIMEOUT",
+            Self::Overloaded => "OVERLOADED",
         }
     }
 
@@ -139,7 +144,8 @@ impl Reason {
             | Self::UnknownWorkload
             | Self::SelfCall
             | Self::Io
-            | Self::HalfCloseTimeout => Level::Error,
+            | Self::HalfCloseTimeout
+            | Self::Overloaded => Level::Error,
         }
     }
 }

@@ -134,6 +134,13 @@ impl TunnelError {
         }
     }
 
+    /// Whether HTTP/2 closed the connection because of what its peer sent too much of.
+    #[must_use]
+    pub fn is_abuse(&self) -> bool {
+        let (Self::Handshake { source } | Self::Failed { source }) = self else { return false };
+        source.is_library() && source.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    }
+
     pub(crate) fn handshake(source: h2::Error) -> Self {
         Self::Handshake { source: Arc::new(source) }
     }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub send_buffer: u32,
     /// Streams that a client may have open at once on one connection to us.
     pub max_streams: u32,
+    /// Headers of one request from a client, decoded and counted as RFC 9113, section 6.5.2, does.
+    pub header_bytes: u32,
     /// Streams that we open at once on one connection; fewer when the peer allows fewer.
     pub pool_max_streams: u16,
     /// Connections without a stream that a pool keeps.
@@ -58,6 +60,7 @@ impl Default for Settings {
             frame_size: 1 << 20,
             send_buffer: 512 << 10,
             max_streams: 200,
+            header_bytes: 64 << 10,
             pool_max_streams: 100,
             pool_max_idle: 500,
             pool_idle: Duration::from_secs(300),
@@ -107,7 +110,7 @@ impl Settings {
             .initial_window_size(self.stream_window.min(LARGEST_WINDOW))
             .initial_connection_window_size(self.connection_window.min(LARGEST_WINDOW))
             .max_frame_size(self.frame_size())
-            .max_header_list_size(SERVER_HEADER_LIST)
+            .max_header_list_size(self.header_bytes)
             .max_concurrent_streams(self.max_streams)
             .max_send_buffer_size(self.send_buffer())
             .max_concurrent_reset_streams(usize::try_from(self.max_streams).unwrap_or(usize::MAX))
@@ -131,6 +134,5 @@ const SMALLEST_MAX_FRAME: u32 = 1 << 14;
 /// RFC 9113, section 6.5.2.
 const LARGEST_MAX_FRAME: u32 = (1 << 24) - 1;
 const CLIENT_HEADER_LIST: u32 = 16 << 10;
-const SERVER_HEADER_LIST: u32 = 64 << 10;
 /// Frames that were on their way when we reset their stream are forgiven for this long.
 const RESET_MEMORY: Duration = Duration::from_secs(5);

@@ -59,7 +59,8 @@ pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> 
         });
         unreachable_endpoint(node)
     });
-    CaConfig { endpoint, ttl }
+    let timeout = reader.duration("ADIT_CA_TIMEOUT").unwrap_or(Duration::from_secs(15));
+    CaConfig { endpoint, ttl, timeout }
 }
 
 pub(super) fn revocation(reader: &mut Reader<'_>) -> Option<RevocationConfig> {

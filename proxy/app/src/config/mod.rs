@@ -118,6 +118,8 @@ pub struct CaConfig {
     pub endpoint: Endpoint,
     /// Validity to ask for.
     pub ttl: Duration,
+    /// How long one call may take.
+    pub timeout: Duration,
 }
 
 /// Revoked certificates.
@@ -192,6 +194,14 @@ pub struct TunnelConfig {
     pub max_streams: u32,
     /// Streams that a peer may open and reset, unanswered, in half a minute.
     pub max_resets: u32,
+    /// Decoded headers of one request.
+    pub max_header_bytes: u32,
+    /// From one answered PING to the next.
+    pub ping_interval: Duration,
+    /// From a PING to its answer.
+    pub ping_timeout: Duration,
+    /// Percent of the descriptors at which the pod with the most gets no more.
+    pub shed_descriptors_at: u8,
 }
 
 /// How pods are learnt.

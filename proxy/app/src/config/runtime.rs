@@ -61,8 +61,36 @@ pub(super) fn tunnel(reader: &mut Reader<'_>) -> TunnelConfig {
         settings_timeout: reader.duration("ADIT_SETTINGS_TIMEOUT").unwrap_or(Duration::from_secs(5)),
         response_timeout: reader.duration("ADIT_CONNECT_RESPONSE_TIMEOUT").unwrap_or(Duration::from_secs(15)),
         max_streams: reader.number("ADIT_MAX_STREAMS_PER_PEER").unwrap_or(200),
+        max_header_bytes: header_bytes(reader),
+        ping_interval: reader.duration("ADIT_PING_INTERVAL").unwrap_or(Duration::from_secs(10)),
+        ping_timeout: reader.duration("ADIT_PING_TIMEOUT").unwrap_or(Duration::from_secs(20)),
+        shed_descriptors_at: shed_descriptors_at(reader),
         max_resets: reader.number("ADIT_MAX_RESETS_PER_PEER").unwrap_or(1_000),
     }
+}
+
+/// What a CONNECT of a mesh proxy needs is a tenth of the least that is taken.
+fn header_bytes(reader: &mut Reader<'_>) -> u32 {
+    let bytes = reader.number("ADIT_MAX_HEADER_BYTES").unwrap_or(64 << 10);
+    if !(8_192..=1_048_576).contains(&bytes) {
+        reader.refuse(ConfigError::Unsupported {
+            name: "ADIT_MAX_HEADER_BYTES",
+            why: "must be 8192 to 1048576",
+        });
+    }
+    bytes
+}
+
+/// Percent of the descriptors at which the pod with the most gets no more; 100 leaves nothing for anybody else.
+fn shed_descriptors_at(reader: &mut Reader<'_>) -> u8 {
+    let percent = reader.number("ADIT_SHED_DESCRIPTORS_AT_PERCENT").unwrap_or(90);
+    if !(1..=100).contains(&percent) {
+        reader.refuse(ConfigError::Unsupported {
+            name: "ADIT_SHED_DESCRIPTORS_AT_PERCENT",
+            why: "must be 1 to 100",
+        });
+    }
+    percent
 }
 
 /// RFC 9113 6.9.1: a window is at most 2^31-1; below the protocol's initial 65535 it cannot be advertised at once.

@@ -21,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 use proxy_mtls::{Revocations, Store};
 use tokio::runtime::Handle;
 
+use crate::limits::Limit;
 use dns::DnsMetrics;
 use identities::Identities;
 use process::Process;
@@ -43,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) xds_bytes: Family<UrlLabel, Counter>,
     /// Decisions made without a policy that the workload names.
     pub(crate) unknown_policies: Counter,
+    limits: Family<LimitLabel, Counter>,
     pub(crate) pods: PodMetrics,
     identities: Identities,
     pub(crate) snapshot: SnapshotMetrics,
@@ -81,6 +83,11 @@ pub(crate) struct TerminationLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: Limit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct UrlLabel {
     pub(crate) url: String,
 }
@@ -104,6 +111,7 @@ impl Metrics {
             xds_messages: Family::default(),
             xds_bytes: Family::default(),
             unknown_policies: Counter::default(),
+            limits: Family::default(),
             pods: PodMetrics::default(),
             identities: Identities::default(),
             snapshot: SnapshotMetrics::default(),
@@ -156,6 +164,11 @@ impl Metrics {
         );
         self.snapshot.register(adit);
         adit.register(
+            "limits_hit",
+            "The total number of times that a bound on what peers may cost was reached (unstable)",
+            self.limits.clone(),
+        );
+        adit.register(
             "log_lines_lost",
             "The total number of log lines left out because their reader was too slow (unstable)",
             lines_lost,
@@ -181,6 +194,11 @@ impl Metrics {
         let mut body = String::with_capacity(16 * 1024);
         text::encode(&mut body, &self.registry)?;
         Ok(body)
+    }
+
+    /// Counts a bound that was reached.
+    pub(crate) fn hit(&self, limit: Limit) {
+        self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// Counts an accepted socket for as long as the guard lives.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Level, Reason, flag};
 
 /// Labels are an interface: dashboards and alerts name them. Add to this list, never rename.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     "BAD_REQUEST",
     "CERT_REVOKED",
     "CONNECT",
@@ -18,6 +18,7 @@ const LABELS: [&str; 15] = [
     "NETWORK_POLICY",
     "NO_ENDPOINT",
     "NO_ROUTE",
+    "OVERLOADED",
     "SELF_CALL",
     "TLS_FAILURE",
     "UNKNOWN_WORKLOAD",
@@ -44,7 +45,7 @@ fn only_what_ztunnel_counts_as_one_thing_shares_a_label() {
 fn every_reason_is_listed_once() {
     let distinct: BTreeSet<_> = Reason::ALL.into_iter().collect();
     assert_eq!(distinct.len(), Reason::ALL.len());
-    assert_eq!(Reason::ALL.last(), Some(&Reason::HalfCloseTimeout), "the last one declared");
+    assert_eq!(Reason::ALL.last(), Some(&Reason::Overloaded), "the last one declared");
 }
 
 #[test]
