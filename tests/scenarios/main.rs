@@ -6,12 +6,14 @@ mod capture;
 mod drain;
 mod endings;
 mod enroll;
+mod hostile;
 mod inputs;
 mod lab;
 mod policy;
 mod process;
 mod readers;
 mod routes;
+mod sequences;
 mod settings;
 mod standalone;
 mod telemetry;
@@ -20,6 +22,7 @@ mod zds;
 
 use tests::lab::{Families, Lab, Pod, Trial};
 
+#[expect(clippy::too_many_lines, reason = "a list of names, and no code")]
 fn main() -> ExitCode {
     tests::lab::main(TRIALS)
 }
@@ -70,10 +73,19 @@ const TRIALS: &[Trial] = {
         drain::an_ending_proxy_without_connections_ends_at_once,
         drain::a_rolling_update_of_both_nodes_refuses_no_new_connection,
         drain::a_deleted_pod_ends_its_connections_at_both_ends_at_once,
+        hostile::garbage_on_every_port_is_nobody_elses_concern,
+        hostile::strangers_who_stall_are_cut_and_delay_nobody,
+        hostile::a_peer_without_its_papers_is_refused,
+        hostile::a_request_that_is_no_tunnel_is_a_bad_request,
+        hostile::a_flood_of_frames_ends_only_the_tunnel_it_comes_on,
+        hostile::a_pod_that_takes_all_descriptors_starves_nobody,
+        hostile::clients_that_never_close_do_not_keep_their_sockets,
+        hostile::a_pod_deleted_under_load_leaves_no_sockets,
         inputs::a_malformed_variable_ends_the_proxy_with_its_name,
         inputs::an_unusable_root_is_told_by_its_name,
         inputs::an_unusable_token_is_told_by_its_file,
         inputs::a_missing_setting_ends_the_agent_with_its_name,
+        sequences::every_sequence_of_endings_is_as_without_the_mesh,
         standalone::pods_on_two_nodes_talk_over_hbone_by_what_the_agents_wrote,
         standalone::a_withdrawn_pod_is_reached_in_plain_text,
         standalone::a_policy_file_refuses_a_client_until_it_is_removed,
@@ -142,6 +154,13 @@ const TRIALS: &[Trial] = {
 /// A lab on two nodes whose namespace `default` is in the mesh.
 fn meshed() -> Lab {
     let lab = Lab::new().start();
+    lab.enroll_namespace("default");
+    lab
+}
+
+/// As [`meshed`], with these variables in every proxy's environment.
+fn meshed_proxies(env: &[(&str, &str)]) -> Lab {
+    let lab = env.iter().fold(Lab::new(), |lab, (key, value)| lab.proxy_env(key, value)).start();
     lab.enroll_namespace("default");
     lab
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use prost::Message;
+use proxy_core::decide::guard::OwnPorts;
 use proxy_core::decide::{self, Flow};
 use proxy_core::model::Workload;
 use proxy_core::world::{Change, NodeContext, Strictness, World};
@@ -82,6 +83,8 @@ pub(super) fn some_world() -> World {
         node_name: "node".into(),
         network: "".into(),
         cluster_domain: "cluster.local".into(),
+        own_ports: OwnPorts::default(),
+        loopback_tunnels: false,
         unknown_policy: Strictness::default(),
     });
     world.apply(vec![Change::Workload(Box::new(some_workload()))], Moment::default());

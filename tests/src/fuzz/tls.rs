@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proxy_core::model::Identity;
-use proxy_mtls::{Credentials, Material, TlsLimits, TlsPolicy, accept};
+use proxy_mtls::{Credentials, CrlFile, Material, Revocations, TlsLimits, TlsPolicy, accept};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 pub(super) fn server(bytes: &[u8]) {
     static CREDENTIALS: OnceLock<Arc<Credentials>> = OnceLock::new();
     let credentials = CREDENTIALS.get_or_init(|| {
-        Arc::new(Credentials::new(us(), material(), TlsPolicy::default()).expect("good material"))
+        Arc::new(Credentials::new(us(), material(), &TlsPolicy::default().into()).expect("good material"))
     });
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let answered = runtime.block_on(async {
@@ -48,11 +48,25 @@ pub(super) fn certificate(bytes: &[u8]) {
     ] {
         let material = Material { chain, roots, key: good.key.clone() };
         let foreign = Identity::new("cluster.local", "ns", "somebody-else");
-        assert!(Credentials::new(foreign, material.clone(), TlsPolicy::default()).is_err());
-        if let Ok(credentials) = Credentials::new(us(), material, TlsPolicy::default()) {
+        assert!(Credentials::new(foreign, material.clone(), &TlsPolicy::default().into()).is_err());
+        if let Ok(credentials) = Credentials::new(us(), material, &TlsPolicy::default().into()) {
             assert!(credentials.not_before() <= credentials.not_after() || credentials.not_after().is_zero());
         }
     }
+}
+
+/// A file of revocation lists is taken whole or not at all, and never twice with two results.
+pub(super) fn revocations(bytes: &[u8]) {
+    let path = std::env::temp_dir().join(format!("adit-fuzz-{}.crl", std::process::id()));
+    std::fs::write(&path, bytes).expect("a file");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let counts = [0, 1].map(|_| {
+        let revocations = Revocations::none();
+        runtime.block_on(CrlFile::new(&path).begin(&revocations));
+        format!("{:?}", revocations.counts())
+    });
+    std::fs::remove_file(&path).expect("the file");
+    assert_eq!(counts[0], counts[1]);
 }
 
 fn us() -> Identity {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxy_core::Reason;
 use proxy_core::model::Identity;
 use proxy_core::wire::{baggage, forwarded, hbone, traceparent::Traceparent};
-use proxy_hbone::{ConnectHead, DialError, Incoming, Pool, PoolKey, Settings, serve};
+use proxy_hbone::{ConnectHead, DialError, Dialed, Incoming, Pool, PoolKey, Settings, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -59,7 +59,7 @@ pub(super) fn client(bytes: &[u8]) {
     let asked = runtime().block_on(async {
         let (server, ours) = duplex(64 << 10);
         let pool = Pool::new(Settings::default());
-        let ours = parking_lot::Mutex::new(Some((ours, identity("server"))));
+        let ours = parking_lot::Mutex::new(Some(Dialed::new(ours, identity("server"))));
         let dial = || std::future::ready(ours.lock().take().ok_or(Gone));
         let (key, head) = (key(), head());
         let opening = timeout(LIMIT, pool.open(&key, dial, &head));
@@ -130,6 +130,7 @@ fn head() -> ConnectHead {
         baggage: "service.name=near".to_owned(),
         forwarded: "for=\"10.0.0.1:4711\"".to_owned(),
         traceparent: Traceparent::new(1, 1).to_string(),
+        network: None,
     }
 }
 
