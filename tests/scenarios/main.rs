@@ -22,7 +22,6 @@ mod zds;
 
 use tests::lab::{Families, Lab, Pod, Trial};
 
-#[expect(clippy::too_many_lines, reason = "a list of names, and no code")]
 fn main() -> ExitCode {
     tests::lab::main(TRIALS)
 }

@@ -85,6 +85,7 @@ pub(super) fn some_world() -> World {
         cluster_domain: "cluster.local".into(),
         own_ports: OwnPorts::default(),
         loopback_tunnels: false,
+        on_demand: false,
         unknown_policy: Strictness::default(),
     });
     world.apply(vec![Change::Workload(Box::new(some_workload()))], Moment::default());
