@@ -57,6 +57,17 @@ bench: prerequisites ## CPU per GiB and per request through the mesh, beside dir
 	$(CARGO) build --locked --profile quick-release --workspace --bins
 	target/quick-release/adit-meter
 
+soak: prerequisites ## the attacks and endings again and again (ROUNDS=20), then a long fuzz
+	$(CARGO) build --locked --workspace --bins
+	for round in $$(seq $(or $(ROUNDS),20)); do \
+	  echo "round $$round"; \
+	  for area in hostile sequences endings zds drain; do \
+	    $(CARGO) test --locked -p tests --test scenarios -- $$area:: || exit 1; done; done
+	$(MAKE) fuzz SECONDS_EACH=$(or $(SECONDS_EACH),600)
+
+fuzz: ## let libFuzzer look for what parsers of peer bytes get wrong (SECONDS_EACH=60, TARGET=baggage); needs g++
+	SECONDS_EACH=$(or $(SECONDS_EACH),60) TARGET="$(TARGET)" ./tests/fuzz/run.sh
+
 gen: ## write the generated protobuf code anew
 	ADIT_REGENERATE=1 $(CARGO) test --locked -p tests --test tidy -- generated
 
