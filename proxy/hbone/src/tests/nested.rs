@@ -275,15 +275,14 @@ async fn a_peer_that_stalls_ends_the_attempt_wherever_it_stalls() {
     network.tls.handshake = Duration::from_millis(300);
     network.settings.limits.handshake = Duration::from_millis(300);
     network.settings.limits.response = Duration::from_millis(300);
-    let tls = network.tls;
 
     let error = network.refused(|_stream, _| pending()).await;
     assert_eq!(error.reason(), Reason::TlsFailed, "{error}: {:?}", error.source());
 
     let network = Network { tls: TlsLimits::default(), ..network };
     let error = network
-        .refused(move |stream, credentials| async move {
-            let _silent = proxy_mtls::accept(stream, &credentials, &tls).await;
+        .refused(|stream, credentials| async move {
+            let _silent = proxy_mtls::accept(stream, &credentials, &TlsLimits::default()).await;
             pending().await
         })
         .await;
