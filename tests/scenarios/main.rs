@@ -7,6 +7,7 @@ mod drain;
 mod endings;
 mod enroll;
 mod hostile;
+mod identity;
 mod inputs;
 mod lab;
 mod policy;
@@ -80,6 +81,16 @@ const TRIALS: &[Trial] = {
         hostile::a_pod_that_takes_all_descriptors_starves_nobody,
         hostile::clients_that_never_close_do_not_keep_their_sockets,
         hostile::a_pod_deleted_under_load_leaves_no_sockets,
+        identity::a_revoked_client_is_refused_at_the_destination_until_its_list_goes,
+        identity::a_revoked_server_is_refused_at_the_source_until_its_list_goes,
+        identity::a_list_that_names_a_client_ends_its_open_tunnel,
+        identity::a_list_that_names_a_server_ends_its_open_tunnel,
+        identity::a_list_that_is_corrupt_at_the_start_is_enforced_once_it_is_repaired,
+        identity::a_list_that_is_corrupt_at_the_start_refuses_every_peer_where_that_is_asked_for,
+        identity::a_peer_of_another_trust_domain_is_refused,
+        identity::certificates_are_fetched_for_the_nodes_own_pods_and_kept_until_the_last_of_them_goes,
+        identity::a_root_rotation_drops_no_connection_and_refuses_no_new_one,
+        identity::without_the_authority_certificates_serve_on_and_are_renewed_when_it_is_back,
         inputs::a_malformed_variable_ends_the_proxy_with_its_name,
         inputs::an_unusable_root_is_told_by_its_name,
         inputs::an_unusable_token_is_told_by_its_file,

@@ -3,6 +3,7 @@
 //! A suite calls [`main`] with its [`Trial`]s; each trial gets a process, and with it a machine, of its own and says
 //! what it needs: `let lab = Lab::new().start();`.
 
+pub mod authority;
 pub mod binaries;
 pub mod capture;
 pub mod cluster;
@@ -37,6 +38,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use parking_lot::Mutex;
 use serde_json::json;
 
+pub use authority::Authority;
 pub use capture::{Capture, Seen};
 pub use cluster::{Cluster, Key};
 pub use control::{ControlPlane, Issued};

@@ -160,8 +160,9 @@ fn dial(netns: &Netns, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpStream::from_std(socket)
 }
 
+/// Makes an issued certificate ready for handshakes.
 #[track_caller]
-fn credentials(identity: &str, issued: &Issued) -> Arc<Credentials> {
+pub fn credentials(identity: &str, issued: &Issued) -> Arc<Credentials> {
     let certificates = |pem: &str| {
         CertificateDer::pem_slice_iter(pem.as_bytes())
             .map(|certificate| certificate.expect("a certificate").to_vec())

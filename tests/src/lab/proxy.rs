@@ -45,6 +45,25 @@ impl ProxySpec {
     }
 }
 
+/// What a dump says of one identity's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    /// Of the leaf, decimal.
+    pub serial: String,
+    /// The serial numbers of what its peers are checked against, sorted.
+    pub roots: Vec<String>,
+}
+
+impl Certified {
+    fn of(entry: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let roots = entry["rootCerts"].as_array().into_iter().flatten();
+        let mut roots: Vec<_> = roots.map(|root| text(&root["serialNumber"])).collect();
+        roots.sort();
+        Self { serial: text(&entry["certChain"][0]["serialNumber"]), roots }
+    }
+}
+
 /// A running proxy; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Proxy {
@@ -78,6 +97,16 @@ impl Proxy {
             return Err(format!("/config_dump answered {status}: {text}"));
         }
         serde_json::from_str(&text).map_err(|e| format!("/config_dump is not JSON: {e}"))
+    }
+
+    /// The certificates of the dump by identity: those in use.
+    pub fn certificates(&self) -> Result<BTreeMap<String, Certified>, String> {
+        let dump = self.config_dump()?;
+        let all = dump["certificates"].as_array().ok_or("no certificates in the dump")?;
+        let available = all.iter().filter(|entry| entry["state"] == "Available");
+        Ok(available
+            .map(|entry| (entry["identity"].as_str().unwrap_or_default().to_owned(), Certified::of(entry)))
+            .collect())
     }
 
     /// The access log so far.

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
+use super::authority::Authority;
 use super::cluster::{Cluster, Follower, Key, ObjectsDirectory};
 use super::eventually::eventually;
 use super::netns::Netns;
@@ -17,7 +19,8 @@ use super::{HOME, binaries, plan};
 #[derive(Debug)]
 pub struct Standalone {
     directory: PathBuf,
-    process: Process,
+    program: Program,
+    process: Mutex<Process>,
 }
 
 impl Standalone {
@@ -36,17 +39,27 @@ impl Standalone {
             .arg("--root-out")
             .arg(root);
         let program = statuses.iter().fold(program, |program, dir| program.arg("--status-dir").arg(dir));
-        let process = program.start("adit-control", &Netns::current("underlay"), &home.join("control.log"));
+        let process = Mutex::new(begin(&program));
+        let running = Self { directory, program, process };
         eventually("adit-control serves", || {
-            process.assert_running();
+            running.process().assert_running();
             if root.is_file() { Ok(()) } else { Err("no root certificate yet") }
         });
-        Self { directory, process }
+        running
     }
 
     /// Its process.
-    pub const fn process(&self) -> &Process {
-        &self.process
+    pub fn process(&self) -> Process {
+        self.process.lock().clone()
+    }
+
+    /// Ends it at once and starts it again, signing as `authority`, and handing out the roots of `others` beside its own.
+    #[track_caller]
+    pub fn restart_as(&self, authority: &Authority, others: &[&Authority]) {
+        let (bundle, key) = authority.files(others);
+        self.process().kill();
+        let program = self.program.clone().arg("--ca-cert").arg(bundle).arg("--ca-key").arg(key);
+        *self.process.lock() = begin(&program);
     }
 
     /// Gives a node's agent the same directory under the name that the agent knows.
@@ -79,6 +92,11 @@ impl Standalone {
         let paths = files.map(|file| file.path());
         paths.filter(|path| fs::read_to_string(path).is_ok_and(|file| file.contains(text))).collect()
     }
+}
+
+#[track_caller]
+fn begin(program: &Program) -> Process {
+    program.start("adit-control", &Netns::current("underlay"), &Path::new(HOME).join("control.log"))
 }
 
 /// Objects as a person writes them: without UIDs, and without what agents said of pods.

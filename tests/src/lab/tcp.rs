@@ -208,6 +208,14 @@ impl Conn {
         self
     }
 
+    /// As [`Conn::hear`], for connections that may be over.
+    pub fn try_hear(&mut self, want: &str) -> io::Result<()> {
+        let mut heard = vec![0; want.len()];
+        self.stream.read_exact(&mut heard)?;
+        assert_eq!(String::from_utf8_lossy(&heard), want);
+        Ok(())
+    }
+
     /// Says something to an echo server and hears it back.
     #[track_caller]
     pub fn echo(&mut self, text: &str) -> &mut Self {
