@@ -3,8 +3,13 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 
-use proxy_mtls::{Credentials, Material, TlsLimits, TlsPolicy};
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use proxy_core::world::Strictness;
+use proxy_mtls::{Credentials, CrlFile, Material, Revocations, TlsContext, TlsLimits, TlsPolicy};
+use rcgen::{
+    CertificateParams, CertificateRevocationList, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+use tokio::sync::Notify;
 
 use super::*;
 use crate::{Inside, Meter};
@@ -20,16 +25,88 @@ impl Ca {
     }
 
     fn credentials(&self, name: &str) -> Arc<Credentials> {
+        self.credentials_among(name, &TlsPolicy::default().into())
+    }
+
+    fn credentials_among(&self, name: &str, context: &TlsContext) -> Arc<Credentials> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(identity(name).to_string().try_into().unwrap())];
+        params.serial_number = Some(SerialNumber::from(serial(name)));
         let leaf = params.signed_by(&key, &self.0).unwrap();
         let material = Material {
             chain: vec![leaf.der().to_vec()],
             roots: vec![self.0.der().to_vec()],
             key: key.serialize_der(),
         };
-        Arc::new(Credentials::new(identity(name), material, &TlsPolicy::default().into()).unwrap())
+        Arc::new(Credentials::new(identity(name), material, context).unwrap())
+    }
+
+    /// A list that revokes the certificates of `name`.
+    fn list(&self, name: &str) -> CertificateRevocationList {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial(name)),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap()
+    }
+}
+
+/// Of the certificates of `name`.
+fn serial(name: &str) -> u64 {
+    name.bytes().fold(1, |serial, byte| serial << 7 | u64::from(byte & 127))
+}
+
+#[tokio::test]
+async fn a_revoked_peer_ends_the_tunnel_inside_and_so_does_a_revoked_gateway() {
+    for gateway in [true, false] {
+        let network = Network::new().await;
+        let revocations = Revocations::new(Strictness::Report);
+        let context = TlsContext::new(TlsPolicy::default(), Arc::clone(&revocations));
+        let credentials = network.ca.credentials_among("client", &context);
+        let outer_revoked = Arc::new(Notify::new());
+        let dial = || {
+            let (dialing, revoked) = (network.mesh.dial(), Arc::clone(&outer_revoked));
+            async move {
+                let revoked = Box::pin(async move { revoked.notified().await });
+                Ok::<_, NoRoute>(Dialed { revoked, ..dialing.await? })
+            }
+        };
+        let serving = tokio::spawn(network.serve("web"));
+        let opened = async {
+            let outer = network.mesh.pool.open(&key("gateway"), dial, &head()).await.unwrap();
+            let expected = &network.expected;
+            let inside = Inside { credentials: &credentials, expected, tls: &network.tls };
+            outer.nest(inside, &head(), &network.settings).await.unwrap()
+        };
+        let (tunnel, _far) = tokio::join!(opened, network.listener.accept());
+        let (near, app) = sockets().await;
+        let cut = tunnel.revoked();
+        let relay =
+            tokio::spawn(async move { tunnel.relay(app, &Meter::new(), cut, &RelayLimits::default()).await });
+        if gateway {
+            outer_revoked.notify_one();
+        } else {
+            let path = std::env::temp_dir().join(format!("adit-nested-{}.crl", std::process::id()));
+            std::fs::write(&path, network.ca.list("web").der()).unwrap();
+            CrlFile::new(&path).begin(&revocations).await;
+            std::fs::remove_file(path).unwrap();
+        }
+        let ended = relay.await.unwrap();
+        assert!(matches!(ended, Ok(Ended::Cut(()))), "gateway {gateway}: {ended:?}");
+        hear_rst(&mut { near }).await;
+        // However the peer learns of it, its connection does not stay.
+        drop(serving.await.unwrap());
     }
 }
 
