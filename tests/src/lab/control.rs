@@ -71,7 +71,9 @@ impl ControlPlane {
         let names = ["istiod.istio-system.svc".to_owned(), plan::CONTROL_PLANE.to_string()];
         let tls = ca.server_tls(&names).expect("a certificate for the control plane");
         let token = "the-lab's-own-token".to_owned();
-        let access = Access { token: Some(token.clone()), ..Access::default() };
+        let (own, identity) = DEDICATED;
+        let workloads = [(own.to_owned(), identity.to_owned())].into();
+        let access = Access { token: Some(token.clone()), workloads, ..Access::default() };
         let control = Control::with_access(mesh, ca.clone(), access);
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind(ADDRESS))
@@ -201,3 +203,7 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(plan::CONTROL_PLANE), 15012);
+
+/// The token of a workload that runs a proxy of its own, and its identity.
+pub const DEDICATED: (&str, &str) =
+    ("a-workload's-own-token", "spiffe://cluster.local/ns/default/sa/dedicated");

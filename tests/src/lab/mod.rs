@@ -11,6 +11,7 @@ pub mod cni;
 pub mod control;
 pub mod eventually;
 pub mod external;
+pub mod hbone;
 pub mod http;
 pub mod isolate;
 pub mod logs;

@@ -216,6 +216,21 @@ impl Conn {
         Ok(())
     }
 
+    /// Sends bytes.
+    #[track_caller]
+    pub fn say_bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.stream.write_all(bytes).unwrap_or_else(|e| panic!("send {} bytes: {e}", bytes.len()));
+        self
+    }
+
+    /// Receives so many bytes.
+    #[track_caller]
+    pub fn hear_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut heard = vec![0; count];
+        self.stream.read_exact(&mut heard).unwrap_or_else(|e| panic!("hear {count} bytes: {e}"));
+        heard
+    }
+
     /// Says something to an echo server and hears it back.
     #[track_caller]
     pub fn echo(&mut self, text: &str) -> &mut Self {

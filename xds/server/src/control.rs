@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -23,6 +23,9 @@ use crate::translate::{MeshConfig, Remark, Translation, translate};
 pub struct Access {
     /// A bearer token that every call must carry; `None` accepts every caller.
     pub token: Option<String>,
+    /// Bearer tokens of workloads that are for themselves, each with its identity: they get a certificate for that one and
+    /// for no other, as a dedicated proxy asks for it.
+    pub workloads: BTreeMap<String, String>,
     /// Sign for identities that no pod has. For tests of clients; istiod never does.
     pub any_identity: bool,
 }
@@ -158,12 +161,24 @@ impl Inner {
 
     /// Whether a call may go on, by the `authorization` header it carries.
     pub(crate) fn admits(&self, authorization: Option<&str>) -> bool {
-        let Some(wanted) = &self.access.token else {
-            return true;
-        };
-        let given = authorization.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-        // Without an early end, so that the time taken does not tell how much of a guess was right.
-        let differences = wanted.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        differences == 0 && wanted.len() == given.len()
+        let node = self.access.token.as_ref().is_none_or(|wanted| same(wanted, bearer(authorization)));
+        node || self.caller(authorization).is_some()
     }
+
+    /// The identity of a caller that is a workload itself.
+    pub(crate) fn caller(&self, authorization: Option<&str>) -> Option<&str> {
+        let given = bearer(authorization);
+        let known = self.access.workloads.iter().find(|(token, _)| same(token, given));
+        known.map(|(_, identity)| identity.as_str())
+    }
+}
+
+fn bearer(authorization: Option<&str>) -> &str {
+    authorization.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default()
+}
+
+/// Without an early end, so that the time taken does not tell how much of a guess was right.
+fn same(wanted: &str, given: &str) -> bool {
+    let differences = wanted.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    differences == 0 && wanted.len() == given.len()
 }

@@ -67,6 +67,10 @@ struct Args {
     /// File with the bearer token that callers must present; any caller may come in when it is not given.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
+    /// File with the bearer token of a workload that runs a proxy of its own, and that workload's identity; may be given
+    /// again.
+    #[arg(long, value_name = "FILE=SPIFFE-ID")]
+    workload_token: Vec<String>,
     /// Sign for identities that no pod in the directory has.
     #[arg(long)]
     any_identity: bool,
@@ -102,8 +106,11 @@ async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         Some(ca.server_tls(&args.tls_names).context("make the server certificate of --tls-names")?)
     };
-    let access =
-        Access { token: args.token.as_deref().map(token).transpose()?, any_identity: args.any_identity };
+    let access = Access {
+        token: args.token.as_deref().map(token).transpose()?,
+        workloads: args.workload_token.iter().map(|given| workload_token(given)).collect::<Result<_, _>>()?,
+        any_identity: args.any_identity,
+    };
     let control = Control::with_access(mesh(&args), ca, access);
 
     for dir in &args.status_dirs {
@@ -169,12 +176,18 @@ fn mesh(args: &Args) -> MeshConfig {
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read --token {}", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("read the token {}", path.display()))?;
     let token = text.trim();
     if token.is_empty() {
-        bail!("--token {} is empty; leave the flag out to let every caller in", path.display());
+        bail!("the token {} is empty; leave --token out to let every caller in", path.display());
     }
     Ok(token.to_owned())
+}
+
+fn workload_token(given: &str) -> anyhow::Result<(String, String)> {
+    let (file, identity) =
+        given.split_once('=').with_context(|| format!("--workload-token {given} is not FILE=SPIFFE-ID"))?;
+    Ok((token(Path::new(file))?, identity.to_owned()))
 }
 
 /// Readers see the old file or the new one, never half of either.

@@ -24,13 +24,15 @@ impl IstioCertificateService for Sign {
         if !self.inner.admits(header) {
             return Err(Status::unauthenticated("request authenticate failure"));
         }
+        let caller = self.inner.caller(header).map(str::to_owned);
         let request = request.into_inner();
-        let Some(wanted) = impersonated(request.metadata.as_ref()) else {
-            // istiod would sign for the caller itself, whom nothing here knows.
-            tracing::warn!("refused to sign: the request names no ImpersonatedIdentity");
+        let Some(wanted) = impersonated(request.metadata.as_ref()).or(caller.as_deref()) else {
+            tracing::warn!(
+                "refused to sign: the request names no ImpersonatedIdentity, and its token is no workload's"
+            );
             return Err(Status::unauthenticated("request authenticate failure"));
         };
-        if let Err(why) = self.entitled(wanted) {
+        if let Err(why) = self.entitled(wanted, caller.as_deref()) {
             // The caller learns no more than from istiod; the log does.
             tracing::warn!(identity = wanted, why, "refused to sign");
             return Err(Status::unauthenticated("request impersonation authentication failure"));
@@ -50,7 +52,10 @@ impl IstioCertificateService for Sign {
 }
 
 impl Sign {
-    fn entitled(&self, wanted: &str) -> Result<(), &'static str> {
+    fn entitled(&self, wanted: &str, caller: Option<&str>) -> Result<(), &'static str> {
+        if let Some(caller) = caller {
+            return (caller == wanted).then_some(()).ok_or("the token is another workload's");
+        }
         let id =
             SpiffeId::parse(wanted).ok_or("not of the form spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT")?;
         let known = self.inner.access.any_identity

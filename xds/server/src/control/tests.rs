@@ -11,7 +11,7 @@ use crate::ca::CaOptions;
 
 #[test]
 fn a_token_is_compared_whole() {
-    let access = Access { token: Some("secret".into()), any_identity: false };
+    let access = Access { token: Some("secret".into()), any_identity: false, ..Access::default() };
     let control = Control::with_access(MeshConfig::default(), ca(), access);
     for (header, want) in [
         (Some("Bearer secret"), true),

@@ -39,6 +39,34 @@ async fn a_certificate_is_issued_over_tls_for_a_pods_identity() {
 }
 
 #[tokio::test]
+async fn a_workload_s_own_token_is_good_for_its_own_identity_alone() {
+    let access = Access {
+        token: Some("secret".into()),
+        workloads: [("own".to_owned(), ID.to_owned())].into(),
+        ..Access::default()
+    };
+    let served = Served::plaintext(Control::with_access(MeshConfig::default(), ca(), access)).await;
+    let with = |token: &str, wanted: Option<&str>| {
+        let mut asked = request(wanted.unwrap_or(ID), 0);
+        if wanted.is_none() {
+            asked.metadata = None;
+        }
+        let mut asked = Request::new(asked);
+        asked.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        asked
+    };
+    let mut client = IstioCertificateServiceClient::new(plaintext(&served).await);
+    client.create_certificate(with("own", None)).await.unwrap();
+    client.create_certificate(with("own", Some(ID))).await.unwrap();
+    assert_eq!(served.control.signed(), [ID, ID]);
+    let other = "spiffe://cluster.local/ns/default/sa/other";
+    for refused in [with("own", Some(other)), with("secret", None), with("guess", None)] {
+        let refused = client.create_certificate(refused).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
 async fn an_identity_that_no_pod_has_is_not_signed_for() {
     let served = Served::plaintext(control()).await;
     served.put(&pod("web", 1));
@@ -60,7 +88,7 @@ async fn an_identity_that_no_pod_has_is_not_signed_for() {
 
 #[tokio::test]
 async fn any_well_formed_identity_is_signed_for_when_that_is_allowed() {
-    let access = Access { token: None, any_identity: true };
+    let access = Access { token: None, any_identity: true, ..Access::default() };
     let served = Served::plaintext(Control::with_access(MeshConfig::default(), ca(), access)).await;
     ask(&served, request("spiffe://td/ns/x/sa/y", 0)).await.unwrap();
     let refused = ask(&served, request("spiffe://td/y", 0)).await.unwrap_err();
@@ -80,7 +108,7 @@ async fn a_bad_request_or_time_is_an_invalid_argument() {
 
 #[tokio::test]
 async fn without_the_token_nothing_is_signed() {
-    let access = Access { token: Some("secret".into()), any_identity: true };
+    let access = Access { token: Some("secret".into()), any_identity: true, ..Access::default() };
     let served = Served::plaintext(Control::with_access(MeshConfig::default(), ca(), access)).await;
     let refused = ask(&served, request(ID, 0)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);

@@ -169,7 +169,7 @@ async fn a_client_that_does_not_say_who_it_is_is_refused() {
 
 #[tokio::test]
 async fn without_the_token_there_is_no_stream() {
-    let access = Access { token: Some("secret".into()), any_identity: false };
+    let access = Access { token: Some("secret".into()), any_identity: false, ..Access::default() };
     let served = Served::plaintext(Control::with_access(MeshConfig::default(), ca(), access)).await;
     for token in [None, Some("wrong")] {
         let refused = Client::try_open(&served, subscribe(ResourceType::Address), token).await.err().unwrap();
