@@ -8,6 +8,7 @@ mod endings;
 mod enroll;
 mod hostile;
 mod identity;
+mod inbound;
 mod inputs;
 mod lab;
 mod policy;
@@ -23,6 +24,7 @@ mod zds;
 
 use tests::lab::{Families, Lab, Pod, Trial};
 
+#[expect(clippy::too_many_lines, reason = "a list, one promise a line")]
 fn main() -> ExitCode {
     tests::lab::main(TRIALS)
 }
@@ -69,6 +71,19 @@ const TRIALS: &[Trial] = {
         policy::a_dry_run_says_what_would_become_of_the_connection,
         policy::a_port_may_be_exempt_from_strict,
         policy::a_lifted_policy_lets_traffic_pass_again,
+        inbound::an_application_behind_a_proxy_tunnel_gets_its_header_over_loopback,
+        inbound::an_application_behind_a_proxy_tunnel_may_listen_at_the_pod_s_address,
+        inbound::a_captured_waypoint_takes_what_it_fronts,
+        inbound::a_captured_waypoint_with_a_share_takes_it,
+        inbound::a_stream_for_a_service_by_name_lands_at_the_pod_s_own_port,
+        inbound::a_stream_that_is_refused_is_told_why_by_its_status,
+        inbound::the_proxy_s_metrics_are_scraped_through_its_own_tunnel_and_policy,
+        inbound::doors::no_call_to_the_proxy_s_own_ports_gets_through_or_loops,
+        inbound::socks5::an_application_that_asks_by_socks5_is_carried_like_any_other,
+        inbound::socks5::what_is_no_socks5_is_refused_by_its_code,
+        inbound::socks5::the_socks5_port_leads_to_no_port_of_the_proxy,
+        inbound::dedicated::a_dedicated_proxy_carries_and_guards_its_one_workload,
+        inbound::dedicated::a_taken_port_is_an_error_of_the_start,
         drain::an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones,
         drain::an_ending_proxy_without_connections_ends_at_once,
         drain::a_rolling_update_of_both_nodes_refuses_no_new_connection,

@@ -94,8 +94,12 @@ async fn ask(pod: &Arc<Pod>, client: &mut TcpStream, peer: SocketAddr) -> Result
     match target {
         Target::Addr(address) => Ok(address),
         Target::Host(host, port) => {
-            // Of the client's own family, as ztunnel chooses.
-            let address = dns::resolve(pod, &host, peer.is_ipv6()).await;
+            // Of the client's own family, as ztunnel chooses; a host that has none may still have one of the other.
+            let own = peer.is_ipv6();
+            let address = match dns::resolve(pod, &host, own).await {
+                Some(address) => Some(address),
+                None => dns::resolve(pod, &host, !own).await,
+            };
             Ok(SocketAddr::new(address.ok_or(SocksError::UnknownHost(host))?, port))
         }
     }
