@@ -24,7 +24,6 @@ mod zds;
 
 use tests::lab::{Families, Lab, Pod, Trial};
 
-#[expect(clippy::too_many_lines, reason = "a list, one promise a line")]
 fn main() -> ExitCode {
     tests::lab::main(TRIALS)
 }
