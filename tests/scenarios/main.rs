@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 mod capture;
+mod dns;
 mod drain;
 mod endings;
 mod enroll;
@@ -83,6 +84,16 @@ const TRIALS: &[Trial] = {
         inbound::socks5::the_socks5_port_leads_to_no_port_of_the_proxy,
         inbound::dedicated::a_dedicated_proxy_carries_and_guards_its_one_workload,
         inbound::dedicated::a_taken_port_is_an_error_of_the_start,
+        dns::a_pod_finds_services_under_every_name_and_the_rest_where_it_always_was,
+        dns::whatever_the_mesh_does_not_answer_passes_as_it_is,
+        dns::a_long_answer_is_truncated_and_then_whole_over_tcp,
+        dns::a_pod_whose_dns_port_is_taken_resolves_without_the_mesh_and_alone,
+        dns::without_the_proxy_a_pod_resolves_as_it_would_outside_the_mesh,
+        dns::a_pod_may_keep_its_dns_to_itself,
+        dns::a_query_under_way_is_answered_while_another_proxy_takes_over,
+        dns::a_workload_known_by_name_is_resolved_for_the_connection,
+        dns::both_families_are_answered_where_pods_have_them,
+        dns::ipv6_alone_is_enough_to_resolve,
         drain::an_ending_proxy_keeps_connections_to_the_deadline_and_its_successor_takes_new_ones,
         drain::an_ending_proxy_without_connections_ends_at_once,
         drain::a_rolling_update_of_both_nodes_refuses_no_new_connection,

@@ -397,5 +397,5 @@ fn field(number: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const PORTS: [u16; 3] = [15001, 15006, 15008];
+const PORTS: [u16; 4] = [15001, 15006, 15008, 15053];
 const NONE: [u16; 0] = [];

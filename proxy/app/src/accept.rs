@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ where
     let mut rest = Duration::ZERO;
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -35,13 +36,17 @@ where
                 rest = (rest * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
                 tracing::warn!("cannot accept, next attempt in {rest:?}: {error}");
                 tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => break,
                     () = tokio::time::sleep(rest) => {}
                 }
             }
             // The connection failed before we saw it; the listener is fine.
             Err(error) => tracing::debug!("accept: {error}"),
         }
+    }
+    // What the kernel has completed for us already would be reset.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        tasks.spawn(serve(stream, canonical(peer)));
     }
 }
 

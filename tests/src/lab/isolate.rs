@@ -13,6 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
+use super::plan;
+
 /// How a lab gets the right to build networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
@@ -151,12 +153,12 @@ pub(super) fn furnish() -> Result<String, String> {
     Ok(outside.display().to_string())
 }
 
-/// Gives the lab a resolver file that names a server: the lab's own address, where nobody answers.
+/// Gives the lab a resolver file that names its own server, by the addresses that pods of either family reach.
 fn resolver() -> Result<(), String> {
     let path = Path::new("/etc/resolv.conf");
-    let text = "nameserver 10.0.0.254\n";
+    let text = format!("nameserver {}\nnameserver {}\n", plan::CONTROL_PLANE, plan::CONTROL_PLANE_V6);
     let ours = PathBuf::from(HOME).join("resolv.conf");
-    fs::write(&ours, text).map_err(|e| format!("write {}: {e}", ours.display()))?;
+    fs::write(&ours, &text).map_err(|e| format!("write {}: {e}", ours.display()))?;
     if path.exists() {
         return mount_on(&ours.display().to_string(), "/etc/resolv.conf", None, MsFlags::MS_BIND);
     }
@@ -166,7 +168,7 @@ fn resolver() -> Result<(), String> {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(|e| format!("create {}: {e}", folder.display()))?;
         }
-        fs::write(&target, text).map_err(|e| format!("write {}: {e}", target.display()))?;
+        fs::write(&target, &text).map_err(|e| format!("write {}: {e}", target.display()))?;
     }
     Ok(())
 }

@@ -107,7 +107,6 @@ fn proxy_spec(node: &Node, control: &ControlPlane, extra: &[(String, String)]) -
         ("INPOD_UDS", folder.zds().display().to_string()),
         ("INPOD_ENABLED", "true".to_owned()),
         ("ISTIO_META_CLUSTER_ID", "Kubernetes".to_owned()),
-        ("ISTIO_META_DNS_CAPTURE", "false".to_owned()),
         ("TERMINATION_GRACE_PERIOD_SECONDS", "30".to_owned()),
         ("LOG_FORMAT", "json".to_owned()),
         ("RUST_LOG", level()),

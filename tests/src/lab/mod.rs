@@ -9,6 +9,7 @@ pub mod capture;
 pub mod cluster;
 pub mod cni;
 pub mod control;
+pub mod dns;
 pub mod eventually;
 pub mod external;
 pub mod hbone;
@@ -43,6 +44,7 @@ pub use authority::Authority;
 pub use capture::{Capture, Seen};
 pub use cluster::{Cluster, Key};
 pub use control::{ControlPlane, Issued};
+pub use dns::{NameServer, Over};
 pub use eventually::{always, eventually, eventually_is, within};
 pub use isolate::HOME;
 pub use netns::Netns;
@@ -113,11 +115,13 @@ impl Builder {
                 node.route_pods_in(other.netns());
             }
         }
+        let names = NameServer::start(&underlay, &plan::control_plane(self.families));
         let cluster = Arc::new(Cluster::default());
         cluster.set(namespace("default"));
         let control = self.mesh.then(|| mesh::start(&mut nodes, &cluster, self.standalone, &self.proxy_env));
         Lab {
             shared: Arc::new(Shared {
+                names,
                 underlay,
                 nodes: nodes.into_iter().map(Arc::new).collect(),
                 families: self.families,
@@ -160,6 +164,7 @@ pub struct Lab {
 
 /// What a lab's pods share.
 struct Shared {
+    names: NameServer,
     underlay: Netns,
     nodes: Vec<Arc<Node>>,
     families: Families,
@@ -217,6 +222,11 @@ impl Lab {
     #[track_caller]
     pub fn control(&self) -> &ControlPlane {
         self.shared.control.as_ref().expect("a lab with a mesh")
+    }
+
+    /// The name server that pods and proxies are configured with.
+    pub fn names(&self) -> &NameServer {
+        &self.shared.names
     }
 
     /// Describes a pod.

@@ -47,6 +47,12 @@ impl ServiceBuilder {
         self
     }
 
+    /// Without an address of its own: its name stands for its pods.
+    pub fn headless(mut self) -> Self {
+        self.addresses.clear();
+        self
+    }
+
     /// Creates it.
     pub fn create(self) -> Service {
         let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
@@ -59,8 +65,8 @@ impl ServiceBuilder {
             "metadata": { "name": self.name, "namespace": self.namespace },
             "spec": {
                 "type": "ClusterIP",
-                "clusterIP": addresses[0],
-                "clusterIPs": addresses,
+                "clusterIP": addresses.first().map_or("None", String::as_str),
+                "clusterIPs": if addresses.is_empty() { json!(["None"]) } else { json!(addresses) },
                 "ipFamilies": families,
                 "selector": { key: value },
                 "ports": self.ports.iter().map(|(port, target)| json!({
