@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use tests::lab::proxy::ProxySpec;
 use tests::lab::{Lab, Pod, Proxy, Server, Speaks, eventually};
 use tests::sample_app;
 
@@ -39,6 +40,11 @@ pub(crate) fn what_is_written_by_hand_wrongly_ends_the_proxy_with_its_field() {
     assert!(log.contains("LOCAL_XDS") && log.contains("nodeName"), "{log}");
 }
 
+/// Addresses on demand, which leave DNS to others.
+fn on_demand(spec: ProxySpec) -> ProxySpec {
+    spec.env("XDS_ON_DEMAND", "true").env("ISTIO_META_DNS_CAPTURE", "false")
+}
+
 pub(crate) fn on_demand_a_proxy_knows_what_was_needed_and_no_more() {
     let lab = meshed();
     let client = captured(&lab, "client", "a");
@@ -47,7 +53,7 @@ pub(crate) fn on_demand_a_proxy_knows_what_was_needed_and_no_more() {
     web.sample_app("blue");
     let service = lab.service("web").port(80, 8080).create();
     service.wait_endpoints(1);
-    let proxy = lab.node("a").restart_proxy(|spec| spec.env("XDS_ON_DEMAND", "true"));
+    let proxy = lab.node("a").restart_proxy(on_demand);
     eventually("the workloads of its own node come unasked", || match names(&proxy) {
         known if known == ["client"] => Ok(()),
         known => Err(format!("{known:?}")),
@@ -72,7 +78,7 @@ pub(crate) fn on_demand_an_unknown_address_passes_through() {
     let node = lab.node("b");
     // A node's own address is no workload.
     let _server = Server::start(node.netns(), 7001, Speaks::Echo);
-    lab.node("a").restart_proxy(|spec| spec.env("XDS_ON_DEMAND", "true"));
+    lab.node("a").restart_proxy(on_demand);
     let at = SocketAddr::new(node.ip(), 7001);
     for _ in 0..3 {
         client.connect(at).echo("hello");
