@@ -147,8 +147,8 @@ impl CrlFile {
             return;
         }
         let (path, kept) = (self.path.display(), revocations.counts().lists);
-        if missing && self.read.is_none() && kept == 0 {
-            // Mounted when the control plane has something to say.
+        if missing && kept == 0 {
+            // Mounted when the control plane has something to say. One that could not be used is gone with its trouble.
             warn!(%path, "CRL_PATH is not there; nothing is revoked until it is");
         } else {
             revocations.file_refused();

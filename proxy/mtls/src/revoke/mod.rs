@@ -248,14 +248,15 @@ impl Standing {
 }
 
 impl Watched {
-    /// Whether these lists revoke the chain, and nobody knew yet.
+    /// Whether these lists would refuse the chain, and nobody knew yet.
     fn judge(&self, lists: &Lists) -> bool {
         let Some((leaf, intermediates)) = self.chain.split_first() else { return false };
         let chain = Presented { leaf, intermediates };
-        let revoked = lists.naming(chain).into_iter().any(|list| {
-            self.roots.verify(chain, self.direction, self.established, Some(list))
-                == Err(webpki::Error::CertRevoked)
-        });
+        // As at the handshake: a list that names the chain and proves nothing is no reason to let the peer stay.
+        let revoked = lists
+            .naming(chain)
+            .into_iter()
+            .any(|list| self.roots.verify(chain, self.direction, self.established, Some(list)).is_err());
         let news = revoked && !self.revoked.send_replace(true);
         if news {
             self.revocations.counts.revoked.add(self.direction);

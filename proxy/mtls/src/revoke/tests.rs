@@ -75,12 +75,14 @@ async fn a_list_of_an_authority_of_the_same_name_does_not_stop_whom_it_does_not_
     let rig = Rig::new();
     let namesake = Ca::new();
     rig.revocations.adopt(Lists::parse(namesake.list(&[77]).der()).unwrap());
-    rig.shake(1, 2).await.0.unwrap();
+    let open = rig.shake(1, 2).await.0.unwrap();
     // Whom it names is refused, and not as revoked: nobody can say who signed the list.
     rig.revocations.adopt(Lists::parse(namesake.list(&[2]).der()).unwrap());
     let error = rig.shake(1, 2).await.0.unwrap_err();
     assert!(matches!(error, TlsError::Certificate { .. }), "{error:?}");
-    assert_eq!(rig.counts().revoked, [0, 0]);
+    // Who was let in before is not treated better.
+    assert!(open.standing.is_revoked());
+    assert_eq!(rig.counts().revoked, [1, 0]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proxy_core::world::Strictness;
 
+use super::super::State;
 use super::CrlFile;
 use crate::testing::Ca;
 use crate::{RevocationCounts, Revocations};
@@ -73,6 +74,18 @@ async fn a_file_that_goes_leaves_its_lists_in_force() {
     rig.write(&rig.ca.list(&[2]).pem().unwrap());
     rig.settle().await;
     assert_eq!(rig.counts(), RevocationCounts { lists: 1, refused_files: 1, ..RevocationCounts::default() });
+}
+
+#[tokio::test]
+async fn a_corrupt_file_that_goes_is_as_if_it_had_never_been() {
+    let mut rig = Rig::new();
+    rig.write("garbage");
+    rig.begin().await;
+    assert!(matches!(*rig.revocations.state.read(), State::Unreadable));
+    fs::remove_file(&rig.path).unwrap();
+    rig.settle().await;
+    assert!(matches!(*rig.revocations.state.read(), State::Nothing));
+    assert_eq!(rig.counts(), RevocationCounts { refused_files: 1, ..RevocationCounts::default() });
 }
 
 #[tokio::test]
