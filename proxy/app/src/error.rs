@@ -11,6 +11,7 @@ use proxy_hbone::{RelayError, TunnelError};
 use proxy_mtls::{IdentityError, TlsError};
 
 use crate::descriptors::Short;
+use crate::live::Undecided;
 use crate::net::dial::DialError;
 use crate::socks5::SocksError;
 
@@ -27,8 +28,8 @@ pub(crate) enum ConnError {
     UnknownWorkload(#[from] UnknownWorkload),
     #[error(transparent)]
     Route(#[from] RouteError),
-    #[error("the destination takes more lookups than a connection may cost")]
-    Lookups,
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     #[error("connection failed")]
     Dial(#[source] DialError),
     #[error(transparent)]
@@ -76,7 +77,7 @@ impl ConnError {
             Self::SelfCall => Reason::SelfCall,
             Self::UnknownWorkload(error) => error.reason(),
             Self::Route(error) => error.reason(),
-            Self::Lookups => Reason::NoRoute,
+            Self::Undecided(_) => Reason::NoRoute,
             Self::Dial(_) | Self::WriteHeader(_) => Reason::ConnectFailed,
             Self::Header(error) => error.reason(),
             Self::Identity(_) => Reason::IdentityUnavailable,

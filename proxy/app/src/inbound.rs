@@ -210,7 +210,7 @@ async fn enter(arrival: &Arrival, conn: &mut Conn, asked: Asked) -> Result<Enter
         forwarded_host: asked.meant,
     };
     let admitted = node.live.decide(None, |world| decide::admit(world, &local, &request));
-    let admission = admitted.await.ok_or(ConnError::Lookups)??;
+    let admission = admitted.await??;
     conn.facts.service = admission.service;
     conn.facts.landing = Some(admission.target);
     conn.opened();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use proxy_core::decide::{Lookup, Step, UnknownWorkload};
 use proxy_core::model::{PodInfo, Workload};
 use proxy_core::world::{Answer, Change, Effects, NodeContext, World};
-use proxy_core::{Moment, Pick};
+use proxy_core::{Moment, Pick, Str};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use xds_client::{Asked, Demand};
@@ -21,6 +21,15 @@ const LOCAL_WORKLOAD: Duration = Duration::from_secs(5);
 /// Lookups that one decision may ask for, one after the other: what is wanted, its waypoint, the gateway to that, and
 /// names on the way.
 const LOOKUPS: usize = 8;
+
+/// Why there is no decision.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Undecided {
+    #[error("the destination takes more lookups than a connection may cost")]
+    Lookups,
+    #[error("the control plane does not say what {0} is")]
+    Unanswered(Str),
+}
 
 /// The current world. Readers never wait; a writer builds the next world aside.
 #[derive(Debug)]
@@ -119,47 +128,50 @@ impl Live {
         timeout(LOCAL_WORKLOAD, found).await.map_err(|_| unknown)
     }
 
-    /// Makes one decision about a connection of `source`, fetching what it lacks. `None` when it keeps asking.
+    /// Makes one decision about a connection of `source`, fetching what it lacks.
+    ///
+    /// # Errors
+    /// It keeps asking, or asks what nobody says.
     pub(crate) async fn decide<T>(
         &self,
         source: Option<&Workload>,
         decision: impl Fn(&World) -> Step<T>,
-    ) -> Option<T> {
+    ) -> Result<T, Undecided> {
         let mut lookup = match decision(&self.now_known()) {
-            Step::Done(decided) => return Some(decided),
+            Step::Done(decided) => return Ok(decided),
             Step::Need(lookup) => lookup,
         };
         let mut answers = Vec::new();
         for _ in 0..LOOKUPS {
-            answers.push(self.fetch(source, lookup).await);
+            answers.push(self.fetch(source, lookup).await?);
             // What was asked of the control plane is in the world of now, and in no earlier one.
             let world = answers
                 .iter()
                 .fold(self.snapshot(), |world, answer: &Answer| Arc::new(world.with_answer(answer.clone())));
             lookup = match decision(&world) {
-                Step::Done(decided) => return Some(decided),
+                Step::Done(decided) => return Ok(decided),
                 Step::Need(next) => next,
             };
         }
-        None
+        Err(Undecided::Lookups)
     }
 
-    async fn fetch(&self, source: Option<&Workload>, lookup: Lookup) -> Answer {
+    async fn fetch(&self, source: Option<&Workload>, lookup: Lookup) -> Result<Answer, Undecided> {
         match lookup {
             Lookup::Hostname(name) => {
                 let addresses = self.names.resolve(source, &name).await;
-                Answer::Hostname(name, addresses)
+                Ok(Answer::Hostname(name, addresses))
             }
             Lookup::Address(key) => {
                 let asked = match &self.demand {
                     Some(demand) => demand.ask(&key).await,
                     None => Asked::Unanswered,
                 };
-                if asked == Asked::Unanswered {
-                    // As ztunnel treats what the control plane does not know; it waits for ever, we do not.
-                    tracing::warn!("the control plane does not say what {key} is; it counts as unknown");
+                match asked {
+                    Asked::Answered => Ok(Answer::Address(key)),
+                    // To what is unknown connections go in plain text: silence must not make it so.
+                    Asked::Unanswered => Err(Undecided::Unanswered(key)),
                 }
-                Answer::Address(key)
             }
         }
     }

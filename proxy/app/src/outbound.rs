@@ -56,7 +56,7 @@ pub(crate) async fn carry(
     conn.facts.source = Party::Workload(Arc::clone(&source));
     let pick = draw();
     let route = pod.node.live.decide(Some(&source), |world| decide::route(world, &source, flow, pick));
-    let route = route.await.ok_or(ConnError::Lookups)??;
+    let route = route.await??;
     routed(conn, &source, &route);
     if !matches!(route.kind, RouteKind::DoubleTunnel { .. }) {
         conn.opened();

@@ -259,7 +259,7 @@ impl World {
         self.policies.referenced_since(key)
     }
 
-    /// Whether the shell has asked the control plane for this key, and for nothing less than its answer or its silence.
+    /// Whether the shell has asked the control plane for this key, and got its answer.
     pub(crate) fn was_asked_for(&self, key: &str) -> bool {
         self.asked.iter().any(|asked| **asked == *key)
     }
