@@ -28,13 +28,14 @@ pub(super) async fn serve(service: Service, socket: UdpSocket) {
             }
         }
     }
-    take_queued(&service, &socket, &mut buffer).await;
     retire(&socket).await;
     take_queued(&service, &socket, &mut buffer).await;
 }
 
+/// What came before the socket retired. No more than a queue holds: one that could not retire must not serve for ever.
 async fn take_queued(service: &Service, socket: &Arc<UdpSocket>, buffer: &mut [u8]) {
-    while let Ok((length, client)) = socket.try_recv_from(buffer) {
+    for _ in 0..QUEUE {
+        let Ok((length, client)) = socket.try_recv_from(buffer) else { return };
         take(service, socket, buffer, length, client).await;
     }
 }
@@ -104,6 +105,8 @@ async fn send(socket: &UdpSocket, message: &[u8], client: SocketAddr) {
 }
 
 const LONGEST: usize = 65_535;
+/// Queries that fit into the kernel's default receive buffer, which counts at least this much for each.
+const QUEUE: usize = 212_992 / 256;
 /// After an error that may come back at once.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Nobody sends from it.
