@@ -21,7 +21,7 @@ use proxy_core::dns::{A, AAAA, Asker, Settings, Transport, Verdict, addresses, d
 use proxy_core::model::Workload;
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, DnsConfig, ResolvConf};
+use crate::config::{Config, DnsAddress, DnsConfig, ResolvConf};
 use crate::error::Chain;
 use crate::live::draw;
 use crate::node::Node;
@@ -44,16 +44,31 @@ impl Dns {
     /// `None` when DNS is not captured.
     pub(crate) fn new(config: &Config) -> Option<Arc<Self>> {
         let dns = config.dns.clone()?;
-        if config.resolver.servers.is_empty() {
-            tracing::warn!("/etc/resolv.conf names no server: pods can resolve names of the mesh only");
+        let upstream = without_us(config.resolver.clone(), dns.address);
+        if upstream.servers.is_empty() {
+            tracing::warn!(
+                "/etc/resolv.conf names no server but us: pods can resolve names of the mesh only"
+            );
         }
         let settings = Settings {
             ipv6: config.sockets.ipv6,
             preferred_namespace: dns.preferred_namespace.as_deref().map(Into::into),
             search_domains: dns.search_domains.iter().map(|domain| domain.as_str().into()).collect(),
         };
-        Some(Arc::new(Self { config: dns, settings, upstream: config.resolver.clone() }))
+        Some(Arc::new(Self { config: dns, settings, upstream }))
     }
+}
+
+/// The servers without ourselves, where the process's own file sends its resolver to us: what we pass on would come back
+/// until no more queries may be passed on.
+fn without_us(mut conf: ResolvConf, address: DnsAddress) -> ResolvConf {
+    let us = address.addresses(true);
+    let is_us = |server: &SocketAddr| {
+        let on_any = |us: &SocketAddr| us.ip().is_unspecified() && server.ip().is_loopback();
+        us.iter().any(|us| us.port() == server.port() && (us.ip() == server.ip() || on_any(us)))
+    };
+    conf.servers.retain(|server| !is_us(server));
+    conf
 }
 
 /// The DNS of one pod.

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::frames::Frames;
 use super::upstream::{Origin, UpstreamError, connect, exchange};
-use crate::config::ResolvConf;
+use super::without_us;
+use crate::config::{DnsAddress, ResolvConf};
 
 /// Servers that are waited for only shortly.
 pub(super) fn servers(servers: &[SocketAddr]) -> ResolvConf {
@@ -134,6 +135,17 @@ async fn a_server_that_is_not_there_is_passed_over() {
     let there = listener.local_addr().unwrap();
     let stream = connect(Origin::Home, &servers(&[nobody, there])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), there);
+}
+
+#[test]
+fn nothing_is_passed_on_to_ourselves() {
+    let conf = servers(&["127.0.0.1:53", "127.0.0.53:53", "10.0.0.10:53"].map(|at| at.parse().unwrap()));
+    let left = |address: DnsAddress| {
+        without_us(conf.clone(), address).servers.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(left(DnsAddress::Loopback(53)), ["127.0.0.53:53", "10.0.0.10:53"]);
+    assert_eq!(left(DnsAddress::Exact("0.0.0.0:53".parse().unwrap())), ["10.0.0.10:53"]);
+    assert_eq!(left(DnsAddress::Loopback(15_053)).len(), 3);
 }
 
 #[tokio::test]
