@@ -10,7 +10,7 @@ pub struct ResolvConf {
     pub servers: Vec<SocketAddr>,
     /// Domains to append to short names.
     pub search: Vec<String>,
-    /// How long one server is waited for.
+    /// How long an answer is waited for, whichever server is asked.
     pub timeout: Duration,
     /// How often the list of servers is gone through.
     pub attempts: u32,
@@ -62,6 +62,12 @@ impl ResolvConf {
         found
     }
 
+    /// How long one of the servers is waited for: with others to ask, not as long as clients wait for all of them.
+    pub(crate) fn patience(&self) -> Duration {
+        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).max(1);
+        (self.timeout / servers).max(SHORTEST).min(self.timeout)
+    }
+
     fn option(&mut self, option: &str) {
         match option.split_once(':') {
             Some(("timeout", seconds)) => {
@@ -81,5 +87,7 @@ impl ResolvConf {
 }
 
 const DNS: u16 = 53;
+/// What a server may take that has to ask others.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// As many as other resolvers read.
 const MOST_SERVERS: usize = 3;

@@ -31,11 +31,14 @@ type Slot = Arc<tokio::sync::Mutex<Option<Remembered>>>;
 #[derive(Debug, Clone)]
 struct Remembered {
     addresses: Arc<[IpAddr]>,
+    since: Instant,
     until: Instant,
 }
 
 impl Resolver {
-    pub(crate) fn new(servers: ResolvConf, ipv6: bool, metrics: Arc<DnsMetrics>) -> Self {
+    pub(crate) fn new(mut servers: ResolvConf, ipv6: bool, metrics: Arc<DnsMetrics>) -> Self {
+        // Room for every attempt in the time that a connection waits: one packet that is lost must not cost all of it.
+        servers.timeout = servers.timeout.min(LONGEST / servers.attempts.max(1));
         Self { servers, ipv6, metrics, known: Mutex::default() }
     }
 
@@ -47,10 +50,12 @@ impl Resolver {
         if let Ok(address) = name.parse::<IpAddr>() {
             return vec![address];
         }
+        let came = Instant::now();
         let slot = self.slot(name);
         let mut known = slot.lock().await;
         let now = Instant::now();
-        if let Some(fresh) = known.as_ref().filter(|known| known.until > now) {
+        // What came while we waited for it is ours, however short it is good: else many would ask one after the other.
+        if let Some(fresh) = known.as_ref().filter(|known| known.until > now || known.since >= came) {
             return fresh.addresses.to_vec();
         }
         let found = timeout(LONGEST, self.ask(name)).await.unwrap_or(None);
@@ -59,7 +64,8 @@ impl Resolver {
             // Whoever waited for this answer is not to wait for the next failure.
             None => (Vec::new(), FAILED),
         };
-        *known = Some(Remembered { addresses: found.as_slice().into(), until: Instant::now() + ttl });
+        let since = Instant::now();
+        *known = Some(Remembered { addresses: found.as_slice().into(), since, until: since + ttl });
         found
     }
 
@@ -121,7 +127,8 @@ impl Resolver {
                 v4.addresses.extend(v6.addresses);
                 Some(Addresses { ttl, ..v4 })
             }
-            (v4, v6) => v4.or(v6),
+            // That there is none of one family says nothing of the one that nobody could tell of.
+            (v4, v6) => v4.or(v6).filter(|told| !told.addresses.is_empty()),
         }
     }
 

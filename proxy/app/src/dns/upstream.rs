@@ -76,7 +76,7 @@ pub(super) async fn exchange(
     let mut refused = None;
     for _ in 0..rounds {
         for server in in_order(servers) {
-            match timeout(servers.timeout, ask(from, server, query)).await {
+            match timeout(servers.patience(), ask(from, server, query)).await {
                 // The next one may know better, as an application's own resolver would find out.
                 Ok(Ok(response)) if is_retryable(query) && is_refusal(&response) => {
                     refused.get_or_insert(response);
@@ -114,7 +114,7 @@ async fn ask(from: Origin<'_>, server: SocketAddr, query: &[u8]) -> io::Result<V
 pub(super) async fn connect(from: Origin<'_>, servers: &ResolvConf) -> Result<TcpStream, UpstreamError> {
     let mut failed = UpstreamError::NoServer;
     for server in in_order(servers) {
-        match timeout(servers.timeout, from.tcp(server)).await {
+        match timeout(servers.patience(), from.tcp(server)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(source)) => failed = UpstreamError::Io { server, source },
             Err(_) => failed = UpstreamError::Silent(server),

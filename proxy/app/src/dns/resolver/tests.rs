@@ -7,6 +7,7 @@ use proxy_core::dns::asked;
 
 use super::super::tests::{response, server, servers};
 use super::{Resolver, in_hosts};
+use crate::config::ResolvConf;
 use crate::metrics::dns::DnsMetrics;
 
 fn resolver(list: &[SocketAddr], ipv6: bool) -> Resolver {
@@ -75,6 +76,37 @@ async fn those_who_want_one_name_at_once_ask_once() {
 }
 
 #[tokio::test]
+async fn those_who_wait_for_an_answer_share_it_also_when_it_is_not_to_be_remembered() {
+    let (address, _task, got) = server(|query| vec![answer(query, 0)]).await;
+    let resolver = resolver(&[address], false);
+    let all = futures_util::future::join_all((0..20).map(|_| resolve(&resolver, "db.example"))).await;
+    assert!(all.iter().all(|found| found == &["10.0.0.9"]));
+    assert_eq!(got.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn that_one_family_is_lacking_is_no_answer_while_nobody_tells_of_the_other() {
+    let (address, _task, _) = server(|query| {
+        let ipv6 = asked(query).unwrap().kind == 28;
+        vec![response(query, if ipv6 { 0 } else { 2 })]
+    })
+    .await;
+    let resolver = resolver(&[address], true);
+    assert!(resolve(&resolver, "db.example").await.is_empty());
+    let known = resolver.slot(&"db.example".into()).lock().await.clone().unwrap();
+    assert_eq!(known.until - known.since, super::FAILED, "it is asked again soon");
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_leaves_time_to_ask_the_next() {
+    let (silent, _first, _) = server(|_| vec![]).await;
+    let (knows, _second, _) = server(|query| vec![answer(query, 60)]).await;
+    let conf = ResolvConf { servers: vec![silent, knows], ..ResolvConf::default() };
+    let resolver = Resolver::new(conf, false, Arc::<DnsMetrics>::default());
+    assert_eq!(resolve(&resolver, "db.example").await, ["10.0.0.9"]);
+}
+
+#[tokio::test]
 async fn an_address_needs_no_server_and_a_failure_keeps_nobody_else_waiting() {
     let (address, _task, got) = server(|_| vec![]).await;
     let resolver = resolver(&[address], false);
@@ -107,8 +139,9 @@ async fn no_number_of_names_fills_the_memory() {
     let resolver = resolver(&[address], false);
     for number in 0..super::MEMORY + 10 {
         let slot = resolver.slot(&format!("n{number}.example").into());
-        let until = tokio::time::Instant::now() + super::UNTOLD;
-        *slot.lock().await = Some(super::Remembered { addresses: [].into(), until });
+        let since = tokio::time::Instant::now();
+        let until = since + super::UNTOLD;
+        *slot.lock().await = Some(super::Remembered { addresses: [].into(), since, until });
     }
     assert_eq!(resolver.known.lock().len(), super::MEMORY);
     assert_eq!(resolve(&resolver, "db.example").await, ["10.0.0.9"]);
