@@ -134,6 +134,8 @@ const TRIALS: &[Trial] = {
         telemetry::a_connection_is_told_when_it_opens_and_when_it_ends_field_by_field,
         telemetry::the_process_tells_what_it_uses_and_whom_it_serves,
         telemetry::admin_answers_as_ztunnel_does,
+        telemetry::metrics_come_packed_to_who_asks,
+        telemetry::profiles_tell_of_cpu_and_heap_once_they_are_asked_for,
         readers::every_value_of_the_dump_has_the_type_that_its_readers_decode,
         telemetry::readers_that_never_read_hold_up_neither_other_readers_nor_traffic,
         xds::a_proxy_without_a_control_plane_serves_what_was_written_by_hand,

@@ -382,6 +382,47 @@ pub(crate) fn readers_that_never_read_hold_up_neither_other_readers_nor_traffic(
     node.proxy().config_dump().unwrap_or_else(|e| panic!("{e}"));
 }
 
+pub(crate) fn metrics_come_packed_to_who_asks() {
+    let lab = Lab::new().one_node().start();
+    let node = lab.node("a");
+    for (asked, given) in [("gzip, deflate, br, zstd", "gzip"), ("deflate", "deflate"), ("identity", "")] {
+        let accept = format!("accept-encoding: {asked}");
+        let answer =
+            curl(node.netns(), &["-i", "--compressed", "-H", &accept, "http://127.0.0.1:15020/metrics"]);
+        let (head, body) = answer.body.split_once("\r\n\r\n").expect("a head and a body");
+        let named = head.to_ascii_lowercase();
+        assert_eq!(named.contains("content-encoding: "), !given.is_empty(), "{head}");
+        assert!(given.is_empty() || named.contains(&format!("content-encoding: {given}")), "{head}");
+        assert!(body.ends_with("# EOF\n") && body.contains("istio_build{"), "{asked}: {answer:?}");
+    }
+}
+
+pub(crate) fn profiles_tell_of_cpu_and_heap_once_they_are_asked_for() {
+    let lab = Lab::new().one_node().start();
+    let node = lab.node("a");
+    let ask = |path: &str| http::get(node.netns(), ADMIN, path).unwrap_or_else(|why| panic!("{path}: {why}"));
+    let (status, profile) = ask("/debug/pprof/profile?seconds=2&frequency=1000");
+    assert_eq!(status, 200, "{profile}");
+    assert!(profile.contains("nanoseconds") && profile.contains("samples"), "{profile}");
+    for wrong in ["seconds=0", "seconds=301", "frequency=1001"] {
+        assert_eq!(ask(&format!("/debug/pprof/profile?{wrong}")).0, 400, "{wrong}");
+    }
+    node.restart_proxy(|spec| spec.env("_RJEM_MALLOC_CONF", "prof:true,prof_active:false,lg_prof_sample:12"));
+    let switch = "/debug/pprof/heap/profiling";
+    assert_eq!(ask(switch), (200, "heap profiling active: false\n".to_owned()));
+    let (status, why) = ask("/debug/pprof/heap");
+    assert!(status == 500 && why.contains("heap profiling not active"), "{why}");
+    assert_eq!(ask(&format!("{switch}?activate=true")), (200, "heap profiling active: true\n".to_owned()));
+    // So that there is something to tell.
+    ask("/config_dump");
+    let heap = node.home().join("heap.pb.gz").display().to_string();
+    let answer = curl(node.netns(), &["-o", &heap, "http://127.0.0.1:15000/debug/pprof/heap"]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let packed = std::fs::read(&heap).expect("the heap profile");
+    assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() > 500, "{} bytes", packed.len());
+    assert_eq!(ask(&format!("{switch}?activate=false")), (200, "heap profiling active: false\n".to_owned()));
+}
+
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 15000);
 const STATS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 15020);
 

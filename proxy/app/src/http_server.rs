@@ -21,13 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+mod packing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use packing::Packing;
+
 /// Connections served at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 128;
-/// No connection takes longer: readers that never read would use up all there are.
-const LONGEST: Duration = Duration::from_secs(60);
+/// No connection takes longer: readers that never read would use up all there are. The longest profile takes five minutes.
+pub(crate) const LONGEST: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_OF_ADMIN: Duration = Duration::from_secs(330);
 
 /// A whole answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -57,8 +61,8 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Serves until `stop`; a request in progress is finished.
-pub(crate) async fn serve<H, F>(listener: TcpListener, stop: CancellationToken, handler: H)
+/// Serves until `stop`, and no connection for longer than `longest`; a request in progress is finished.
+pub(crate) async fn serve<H, F>(listener: TcpListener, stop: CancellationToken, longest: Duration, handler: H)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
@@ -76,14 +80,14 @@ where
         };
         let (handler, stop) = (handler.clone(), stop.clone());
         tokio::spawn(async move {
-            converse(TokioIo::new(stream), stop, handler).await;
+            converse(TokioIo::new(stream), stop, longest, handler).await;
             drop(slot);
         });
     }
 }
 
 /// Serves one connection.
-async fn converse<S, H, F>(stream: S, stop: CancellationToken, handler: H)
+async fn converse<S, H, F>(stream: S, stop: CancellationToken, longest: Duration, handler: H)
 where
     S: Read + Write + Unpin,
     H: Fn(Request<Incoming>) -> F,
@@ -99,7 +103,7 @@ where
         .max_buf_size(8 * 1024)
         .serve_connection(stream, service);
     tokio::pin!(connection);
-    let ended = timeout(LONGEST, async {
+    let ended = timeout(longest, async {
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
@@ -111,7 +115,7 @@ where
     match ended.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("HTTP connection ended: {error}"),
-        Err(_) => tracing::debug!("HTTP connection cut after {LONGEST:?}"),
+        Err(_) => tracing::debug!("HTTP connection cut after {longest:?}"),
     }
 }
 

@@ -207,7 +207,10 @@ fn a_pod_whose_proxy_takes_no_dns_is_enrolled_without_it() {
     rig.done("a", Ended::Announced(Ok(())));
     assert_eq!(rig.done("a", Ended::RedirectedButDns), ["record a enabled"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["answer 7 Enrolled"]);
-    assert!(rig.machine.wake(rig.now).is_some(), "it is measured again, as every pod, and the listener found");
+    assert!(
+        rig.machine.wake(rig.now).is_some(),
+        "it is measured again, as every pod, and the listener found"
+    );
 }
 
 #[test]

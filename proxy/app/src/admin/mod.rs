@@ -1,6 +1,7 @@
 //! The admin server on loopback: what the proxy knows, log levels, and a way to stop it.
 
 mod dump;
+mod pprof;
 mod profile;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,9 @@ impl Admin {
         match (request.uri.path(), post) {
             ("/", _) => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX),
             ("/config_dump", _) => self.config_dump().await,
+            ("/debug/pprof/profile", _) => pprof::cpu(query).await,
+            ("/debug/pprof/heap", _) => pprof::dump(&self.dumps).await,
+            ("/debug/pprof/heap/profiling", _) => pprof::switch(query),
             ("/logging", true) => self.logging(query),
             ("/quitquitquit", true) => {
                 self.stop.cancel();
@@ -152,6 +156,9 @@ POST /quitquitquit stops the process as SIGTERM does
 
 const INDEX: &str = "<!doctype html><title>adit-proxy</title><h1>adit-proxy</h1><ul>
 <li><a href=\"config_dump\">config_dump</a>: what the proxy knows
+<li><a href=\"debug/pprof/profile\">debug/pprof/profile</a>: where the CPU time goes; ?seconds=1..300 (10), &amp;frequency=1..1000 Hz (100)
+<li><a href=\"debug/pprof/heap\">debug/pprof/heap</a>: who holds the memory
+<li><a href=\"debug/pprof/heap/profiling\">debug/pprof/heap/profiling</a>: whether that is sampled; ?activate=true or false changes it
 <li>logging: POST shows the log level; ?level=debug or ?level=target=debug changes it, ?reset undoes that
 <li>quitquitquit: POST stops the process as SIGTERM does
 </ul>

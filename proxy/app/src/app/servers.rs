@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::config::{PortConfig, wildcard};
-use crate::http_server::{self, BindError};
+use crate::http_server::{self, BindError, LONGEST, LONGEST_OF_ADMIN};
 use crate::metrics::{Metrics, Scrape};
 use crate::ready::{self, Ready};
 
@@ -33,20 +33,20 @@ impl Servers {
         let scrape = Scrape::new(metrics.clone());
         for listener in self.ready {
             let ready = ready.clone();
-            tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
+            tokio::spawn(http_server::serve(listener, stop.clone(), LONGEST, move |request| {
                 let answer = ready::serve(&ready, &request);
                 async move { answer }
             }));
         }
         for listener in self.admin {
             let admin = admin.clone();
-            tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
+            tokio::spawn(http_server::serve(listener, stop.clone(), LONGEST_OF_ADMIN, move |request| {
                 admin.clone().serve(request.into_parts().0)
             }));
         }
         for listener in self.stats {
             let scrape = scrape.clone();
-            tokio::spawn(http_server::serve(listener, stop.clone(), move |request| {
+            tokio::spawn(http_server::serve(listener, stop.clone(), LONGEST, move |request| {
                 let path = request.uri().path().to_owned();
                 scrape.clone().serve(path, request.into_parts().0.headers)
             }));

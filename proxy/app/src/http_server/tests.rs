@@ -6,14 +6,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{converse, text};
+use super::{LONGEST, converse, text};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// A client of a server that answers with `size` bytes.
 fn client(size: usize, stop: CancellationToken) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(64);
-    let serving = tokio::spawn(converse(TokioIo::new(server), stop, move |_| async move {
+    let serving = tokio::spawn(converse(TokioIo::new(server), stop, LONGEST, move |_| async move {
         text(StatusCode::OK, vec![b'#'; size])
     }));
     (client, serving)

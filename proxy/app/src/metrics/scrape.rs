@@ -1,10 +1,11 @@
 //! Answers a scrape in the format that its client reads, away from the threads that have other work.
 
-use http::header::{ACCEPT, HeaderMap};
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, VARY};
 use hyper::StatusCode;
 
 use super::Metrics;
-use crate::http_server::{Answer, Large, accepted, text, typed};
+use crate::http_server::{Answer, Large, Packing, accepted, text, typed};
 
 /// Bodies held at once, for clients that are slow to take them.
 const BODIES: usize = 4;
@@ -29,11 +30,23 @@ impl Scrape {
             return text(StatusCode::NOT_FOUND, "not found; try /metrics\n");
         }
         let metrics = self.metrics;
-        let encode = move || metrics.encode().ok().map(String::into_bytes);
-        match self.bodies.build(encode).await {
-            Some(body) => typed(StatusCode::OK, content_type(&headers), body),
-            None => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode\n"),
+        let packing = Packing::of(&headers);
+        let encode = move || {
+            let body = metrics.encode().ok()?.into_bytes();
+            match packing {
+                Some(packing) => packing.pack(&body).ok(),
+                None => Some(body),
+            }
+        };
+        let Some(body) = self.bodies.build(encode).await else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics do not encode\n");
+        };
+        let mut answer = typed(StatusCode::OK, content_type(&headers), body);
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if let Some(packing) = packing {
+            answer.headers_mut().insert(CONTENT_ENCODING, packing.header());
         }
+        answer
     }
 }
 
