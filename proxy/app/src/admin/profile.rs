@@ -101,7 +101,7 @@ fn traffic(config: &Config) -> Value {
 }
 
 fn control_plane(config: &Config) -> Value {
-    let Config { xds, ca, tls, .. } = config;
+    let Config { xds, ca, tls, revocation, .. } = config;
     let xds_endpoint = xds.as_ref().map(|xds| &xds.endpoint);
     json!({
         "caAddress": address(&ca.endpoint),
@@ -112,9 +112,10 @@ fn control_plane(config: &Config) -> Value {
         "xdsRootCert": root(xds_endpoint.unwrap_or(&ca.endpoint)),
         "altXdsHostname": xds_endpoint.and_then(|endpoint| endpoint.alt_hostname.clone()),
         "xdsHeaders": xds_endpoint.map(headers).unwrap_or_default(),
-        "xdsOnDemand": false,
+        "xdsOnDemand": xds.as_ref().is_some_and(|xds| xds.on_demand),
         "proxyMetadata": xds.as_ref().map(|xds| metadata(&xds.node)).unwrap_or_default(),
         "secretTtl": duration(ca.ttl),
+        "crlPath": revocation.as_ref().map(|revocation| &revocation.path),
         "fakeCa": false,
         "fakeSelfInbound": false,
         "tls12Enabled": tls.tls12,
