@@ -15,7 +15,7 @@ use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::{PodUid, WorkloadInfo};
 
 use self::calls::Parked;
-use self::entry::{Entry, Goal, Rules, Step};
+use self::entry::{Entry, Goal, Rules, Step, Waiting};
 use crate::config::Timing;
 use crate::eligible::{self, Policy, Verdict};
 use crate::model::{Labels, Namespace, Pod, Redirection};
@@ -49,8 +49,9 @@ pub enum Event {
         uid: Option<PodUid>,
         netns: Arc<Netns>,
     },
-    /// The plugin takes a sandbox down.
+    /// The plugin takes a sandbox down, and waits a moment with it: until then the proxy can tell the pod's peers.
     Delete {
+        request: RequestId,
         sandbox: SandboxName,
     },
     /// The plugin asks whether the pod is still as it should be.
@@ -249,7 +250,10 @@ impl Enrollment {
                 self.parked.push(Parked { request, sandbox, uid, netns, deadline, answer_by });
                 Touched::none()
             }
-            Event::Delete { sandbox } => self.sandbox_deleted(&sandbox, out),
+            Event::Delete { request, sandbox } => {
+                let waiting = Waiting { request, deadline: now.after(FAREWELL) };
+                self.sandbox_deleted(waiting, &sandbox, out)
+            }
             Event::Check { request, sandbox, uid } => self.check(request, &sandbox, uid.as_ref(), out),
             Event::Collect { containers } => self.collect(&containers),
             Event::Done { uid, ended } => self.done(uid, ended, now, out),
@@ -417,6 +421,7 @@ impl Enrollment {
                 self.timing.measure.map(|every| now.after(every.saturating_add(spread(uid, every))));
         }
         calls::settle(entry, goal, now, out);
+        calls::release(entry, now, out);
         if goal == Goal::Dead
             && !entry.present
             && entry.busy.is_none()
@@ -472,6 +477,8 @@ fn spread(uid: &PodUid, every: Duration) -> Duration {
     every.saturating_mul(sum % 256) / 1024
 }
 
+/// How long a sandbox that is taken down waits for its proxy. The runtime gets no error: it goes either way.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// From a proxy's end to a look at what it left.
 const PROXY_GONE: Duration = Duration::from_millis(500);
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

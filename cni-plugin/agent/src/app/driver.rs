@@ -111,11 +111,10 @@ impl Driver {
                 Some(Event::Check { request, sandbox, uid: pod.uid.map(PodUid) })
             }
             Asked::Delete(pod) => {
-                // The runtime need not wait until the proxy let go.
-                let _ = answer.send(Outcome::Done);
+                open.answers.insert(request, answer);
                 let sandbox =
                     SandboxName { namespace: pod.namespace, name: pod.name, container: pod.container_id };
-                Some(Event::Delete { sandbox })
+                Some(Event::Delete { request, sandbox })
             }
             Asked::Collect(kept) => {
                 let _ = answer.send(Outcome::Done);

@@ -102,7 +102,14 @@ impl Enrollment {
         found.map(|entry| entry.uid.clone())
     }
 
-    pub(super) fn sandbox_deleted(&mut self, sandbox: &SandboxName, out: &mut Vec<Command>) -> Touched {
+    pub(super) fn sandbox_deleted(
+        &mut self,
+        waiting: Waiting,
+        sandbox: &SandboxName,
+        out: &mut Vec<Command>,
+    ) -> Touched {
+        let synced = self.is_synced();
+        let mut held = false;
         self.parked.retain(|parked| {
             let stays = parked.sandbox.container != sandbox.container;
             if !stays {
@@ -115,6 +122,10 @@ impl Enrollment {
             if entry.sandbox.container.as_ref() == Some(&sandbox.container) {
                 fail_adds(entry, TAKEN_DOWN, out);
                 entry.sandbox_gone();
+                if synced && entry.booked && !held {
+                    entry.deletes.push(waiting);
+                    held = true;
+                }
             } else if entry.sandbox.container.is_none()
                 && entry.sandbox.netns.is_some()
                 && entry.pod.metadata.namespace == sandbox.namespace
@@ -127,6 +138,9 @@ impl Enrollment {
                 continue;
             }
             touched.push(entry.uid.clone());
+        }
+        if !held {
+            out.push(Command::Answer { request: waiting.request, outcome: Outcome::Done });
         }
         Touched::Pods(touched)
     }
@@ -201,6 +215,13 @@ pub(super) fn settle(entry: &mut Entry, goal: Goal, now: Moment, out: &mut Vec<C
     }
     let late = entry.adds.extract_if(.., |add| now >= add.deadline);
     out.extend(late.map(|add| Command::Answer { request: add.request, outcome: failed(&why, true) }));
+}
+
+/// Lets sandboxes go whose proxy has told the peers, or had its time to.
+pub(super) fn release(entry: &mut Entry, now: Moment, out: &mut Vec<Command>) {
+    let booked = entry.booked;
+    let told = entry.deletes.extract_if(.., |delete| !booked || now >= delete.deadline);
+    out.extend(told.map(|delete| Command::Answer { request: delete.request, outcome: Outcome::Done }));
 }
 
 pub(super) fn fail_adds(entry: &mut Entry, why: &str, out: &mut Vec<Command>) {

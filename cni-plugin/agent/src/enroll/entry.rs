@@ -91,6 +91,8 @@ pub(super) struct Entry {
     pub(super) last_failure: String,
     pub(super) adds: Vec<Waiting>,
     pub(super) checks: Vec<RequestId>,
+    /// Sandboxes that are not taken down before the proxy let go of them.
+    pub(super) deletes: Vec<Waiting>,
 }
 
 impl Entry {
@@ -115,6 +117,7 @@ impl Entry {
             last_failure: String::new(),
             adds: Vec::new(),
             checks: Vec::new(),
+            deletes: Vec::new(),
         }
     }
 
@@ -293,14 +296,14 @@ impl Entry {
 
     /// When this pod wants to be looked at again without anything having happened.
     pub(super) fn wake(&self, goal: Goal, now: Moment) -> Option<Moment> {
-        let add = self.adds.iter().map(|waiting| waiting.deadline).min();
+        let call = self.adds.iter().chain(&self.deletes).map(|waiting| waiting.deadline).min();
         let timers = [
             (self.failures > 0).then_some(self.not_before),
             self.leaving_at.filter(|_| goal == Goal::Out),
             self.measure_at.filter(|_| goal == Goal::In),
         ];
         let timer = timers.into_iter().flatten().filter(|at| *at > now && self.busy.is_none()).min();
-        [add, timer].into_iter().flatten().min()
+        [call, timer].into_iter().flatten().min()
     }
 }
 

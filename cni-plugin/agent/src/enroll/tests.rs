@@ -659,9 +659,12 @@ fn what_ends_late_for_an_old_sandbox_is_not_taken_for_the_new() {
 #[test]
 fn a_deleted_sandbox_is_withdrawn_and_not_found_again() {
     let (mut rig, netns) = Rig::started(&pod("a"), "c1");
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c0") }), [""; 0]);
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c1") }), ["retract u-a"]);
-    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+    assert_eq!(
+        rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c0") }),
+        ["answer 9 Done"]
+    );
+    assert_eq!(rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c1") }), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing", "answer 9 Done"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["find a"]);
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
     assert_eq!(rig.machine.counts(), (0, 1));
@@ -670,12 +673,27 @@ fn a_deleted_sandbox_is_withdrawn_and_not_found_again() {
 }
 
 #[test]
+fn a_sandbox_that_is_taken_down_does_not_wait_for_a_proxy_that_is_stuck() {
+    let (mut rig, _netns) = Rig::started(&pod("a"), "c1");
+    let delete = Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c1") };
+    assert_eq!(rig.on(delete), ["retract u-a"]);
+    assert_eq!(rig.later(3), ["answer 9 Done"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+}
+
+#[test]
 fn a_delete_for_an_unknown_sandbox_is_looked_into_before_it_is_believed() {
     let (mut rig, netns) = Rig::enrolled(&pod("a"));
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c0") }), ["find a"]);
+    assert_eq!(
+        rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c0") }),
+        ["answer 9 Done", "find a"]
+    );
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
     assert_eq!(rig.machine.counts(), (1, 0));
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c0") }), ["find a"]);
+    assert_eq!(
+        rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c0") }),
+        ["answer 9 Done", "find a"]
+    );
     assert_eq!(rig.done("a", Ended::Found(Err("none".to_owned()))), ["retract u-a"]);
 }
 
@@ -683,12 +701,12 @@ fn a_delete_for_an_unknown_sandbox_is_looked_into_before_it_is_believed() {
 fn a_delete_fails_the_start_that_still_waits() {
     let mut rig = Rig::new();
     rig.add(1, "a", "c1", &Arc::new(stand_in()));
-    let answered = ["answer 1 retry: the sandbox was taken down"];
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c1") }), answered);
+    let answered = ["answer 1 retry: the sandbox was taken down", "answer 9 Done"];
+    assert_eq!(rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c1") }), answered);
     rig.seen(&without_address("a"));
     rig.add(2, "a", "c2", &Arc::new(stand_in()));
     let answered = ["answer 2 retry: pod mesh/a is not enrolled: the sandbox was taken down"];
-    assert_eq!(rig.on(Event::Delete { sandbox: sandbox("a", "c2") }), answered);
+    assert_eq!(rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c2") }), answered);
 }
 
 #[test]
@@ -774,7 +792,7 @@ fn a_check_is_answered_by_looking() {
 fn a_check_is_answered_also_when_the_sandbox_goes_meanwhile() {
     let (mut rig, _netns) = Rig::started(&without_address("a"), "c1");
     rig.on(Event::Check { request: RequestId(2), sandbox: sandbox("a", "c1"), uid: None });
-    let answers = rig.on(Event::Delete { sandbox: sandbox("a", "c1") });
+    let answers = rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c1") });
     assert_eq!(
         answers,
         ["answer 2 retry: pod mesh/a is not enrolled: the node agent is not done with it yet"]

@@ -12,7 +12,7 @@ use cni_plugin_wire::seqpacket::Connection;
 use cni_plugin_wire::zds::{self, Answer, DATAGRAM_LIMIT, PodUid, Request, WorkloadInfo, ZdsError};
 use parking_lot::Mutex;
 use proxy_core::model::PodInfo;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,8 @@ use reconcile::{Announced, OutOfOrder, Pods};
 
 /// Time between attempts to start pods that could not be started.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a pod that ends may hold up the next one.
+const FAREWELL: Duration = Duration::from_millis(250);
 const FIRST_RECONNECT: Duration = Duration::from_millis(20);
 const LAST_RECONNECT: Duration = Duration::from_secs(15);
 /// After a message that was refused with its connection: no oftener than istio-cni accepts connections.
@@ -338,16 +340,19 @@ impl Running {
         Ok(())
     }
 
-    /// Ends a pod's proxy at once: when this returns its ports are free, for a successor. Its
-    /// connections are recorded beside, while other pods go on.
+    /// Ends a pod's proxy at once: when this returns its ports are free, for a successor, and its peers are told unless that
+    /// takes more than a moment, for the pod's network may go next. What takes longer is recorded beside, while other pods
+    /// go on.
     async fn stop(&self, uid: &PodUid) {
         let entry = self.follower.workloads.entries.lock().remove(uid);
         let Some(pod) = entry.and_then(|entry| entry.pod) else { return };
         self.follower.metrics.stopped.inc();
         pod.drain();
         let ending = Arc::clone(&pod);
-        self.follower.workloads.stopping.spawn(async move { ending.stop().await });
+        let stopping = self.follower.workloads.stopping.spawn(async move { ending.stop().await });
         pod.unbound().await;
+        // Whether it is over or not, the next pod's turn comes.
+        let _ = timeout(FAREWELL, stopping).await;
     }
 
     fn retry_pending(&mut self) {
