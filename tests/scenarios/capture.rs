@@ -1,9 +1,11 @@
 //! Captured and uncaptured pods reach each other, and captured ones only through the tunnel.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use tests::lab::{Families, Lab, Pod, Speaks, eventually};
+use tests::lab::{End, Families, Lab, Pod, Speaks, always, binaries, eventually};
 use tests::sample_app;
 
 use super::{captured, meshed, meshed_with, uncaptured, url};
@@ -100,6 +102,79 @@ pub(crate) fn a_service_spreads_over_its_pods_on_both_nodes() {
         missing.retain(|color| *color != answer.body);
         if missing.is_empty() { Ok(()) } else { Err(format!("not seen: {missing:?}")) }
     });
+}
+
+pub(crate) fn the_pods_of_a_service_are_replaced_without_a_failed_connection() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let service = lab.service("web").port(80, 8080).create();
+    let another = |name: &str, node: &str| {
+        // An endpoint only once it serves.
+        let pod = captured(&lab, name, node);
+        let server = pod.serve(8080, Speaks::Echo);
+        pod.relabel("app", Some("web"));
+        (pod, server)
+    };
+    let mut serving = another("web-0", "b");
+    service.wait_endpoints(1);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let mut served = 0;
+            while !over.load(Ordering::Relaxed) {
+                client.connect(service.at(80)).echo("hello");
+                served += 1;
+            }
+            served
+        });
+        for (name, node) in [("web-1", "a"), ("web-2", "b"), ("web-3", "a")] {
+            let next = another(name, node);
+            service.wait_endpoints(2);
+            // As a rollout does: no endpoint any more, and gone a while later.
+            let (old, _server) = std::mem::replace(&mut serving, next);
+            old.relabel("app", Some("leaving"));
+            for proxy in lab.nodes().iter().map(|node| node.proxy()) {
+                proxy.wait_dump("has one endpoint left", |dump| {
+                    let services = dump["services"].as_array().cloned().unwrap_or_default();
+                    let web = services.iter().find(|service| service["name"] == "web");
+                    let left =
+                        web.and_then(|web| web["endpoints"].as_object()).map_or(0, serde_json::Map::len);
+                    if left == 1 { Ok(()) } else { Err(format!("{left}")) }
+                });
+            }
+            always(Duration::from_millis(300), "calls go on", || {
+                if calls.is_finished() { Err("one has failed") } else { Ok(()) }
+            });
+            old.delete();
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(calls.join().expect("every call is served") > 10);
+    });
+}
+
+pub(crate) fn a_blocked_tunnel_port_is_told_as_such() {
+    let lab = Lab::new().proxy_env("ADIT_CONNECT_TIMEOUT", "1s").start();
+    lab.enroll_namespace("default");
+    let (client, server) = (captured(&lab, "client", "a"), captured(&lab, "web", "b"));
+    let _echo = server.serve(7001, Speaks::Echo);
+    // What a NetworkPolicy that knows nothing of the mesh comes to.
+    let block = ["-w", "-I", "INPUT", "-p", "tcp", "--dport", "15008", "-j", "DROP"];
+    let status = server.run(|| std::process::Command::new("iptables").args(block).status());
+    assert!(status.expect("iptables").success());
+    let (heard, end) = client.connect(server.at(7001)).rest();
+    assert!(heard.is_empty(), "{heard:?}");
+    if binaries::is_ours("a") {
+        assert_eq!(end, End::Reset);
+    }
+    let line = eventually("the timeout is on record", || {
+        let lines = client.node().proxy().access_log();
+        lines.into_iter().find(|line| line.text("src.workload") == "client").ok_or("no line")
+    });
+    let why = line.text("error");
+    assert!(
+        why.contains("connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008"),
+        "{why}"
+    );
 }
 
 pub(crate) fn the_application_sees_the_address_of_the_client() {

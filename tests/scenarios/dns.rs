@@ -321,6 +321,21 @@ pub(crate) fn a_workload_known_by_name_is_resolved_for_the_connection() {
         [("hostname", "db.example"), ("source_workload", "client"), ("source_workload_namespace", "default")];
     let metrics = lab.node("a").proxy().metrics();
     assert_eq!(metrics.sum("istio_on_demand_dns_total", &labels), 3.0);
+    // Pods that ask for it themselves get the cluster's answer.
+    assert_eq!(getent(client.netns(), "ahostsv4", "db.example"), [server.ip()]);
+    assert!(lab.names().asked_by(client.ip(), "db.example.") > 0);
+}
+
+pub(crate) fn a_client_that_stalls_in_the_middle_of_a_query_is_let_go() {
+    let lab = meshed();
+    let client = captured(&lab, "client", "a");
+    let mut stalled = client.connect(lab.names().address());
+    // Of a message of 256 bytes, the length and a little.
+    stalled.say_bytes(&[1, 0, 0x12, 0x34]);
+    let (heard, _) = stalled.rest();
+    assert_eq!(heard, "");
+    let found = addresses(&client, lab.names().address().ip(), "nobody.example", A);
+    assert_eq!(found, Some(vec![]), "others are served");
 }
 
 pub(crate) fn both_families_are_answered_where_pods_have_them() {

@@ -211,6 +211,43 @@ spec:
     to: [{operation: {ports: ['15020']}}]
 ";
 
+pub(crate) fn a_client_of_another_network_is_known_by_what_it_says_of_itself() {
+    let lab = meshed();
+    let (client, server) = (captured(&lab, "client", "a"), captured(&lab, "web", "b"));
+    let outside = uncaptured(&lab, "outside", "a");
+    let _app = server.serve(8080, Speaks::Echo);
+    let peer = peer(&lab, &outside, &client, &server);
+    let said = "k8s.cluster.name=far,k8s.namespace.name=away,k8s.deployment.name=caller,service.name=shop";
+    let (at, far) = (server.at(8080).to_string(), ("x-forwarded-network", "far-network"));
+    let headers = peer.tell(&at, &[("baggage", said), far], "hello");
+    let about = headers.get("baggage").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    assert!(about.contains("k8s.namespace.name=default"), "the answer describes the server: {about:?}");
+    // Of this network, or of none in particular, the address says who it is, whatever else is said.
+    peer.tell(&at, &[("baggage", said), ("x-forwarded-network", "")], "hello");
+    peer.tell(&at, &[("baggage", said)], "hello");
+    let opened = |namespace: &str, workload: &str| {
+        let labels = [
+            ("reporter", "destination"),
+            ("source_workload_namespace", namespace),
+            ("source_workload", workload),
+            ("destination_workload", "web"),
+        ];
+        server.node().proxy().metrics().sum("istio_tcp_connections_opened_total", &labels)
+    };
+    assert_eq!((opened("away", "caller"), opened("default", "outside")), (1.0, 2.0));
+}
+
+pub(crate) fn what_answers_is_not_described_where_that_is_switched_off() {
+    let lab = Lab::new().proxy_env("ENABLE_RESPONSE_BAGGAGE", "false").start();
+    lab.enroll_namespace("default");
+    let (client, server) = (captured(&lab, "client", "a"), captured(&lab, "web", "b"));
+    let outside = uncaptured(&lab, "outside", "a");
+    let _app = server.serve(8080, Speaks::Echo);
+    let headers = peer(&lab, &outside, &client, &server).tell(&server.at(8080).to_string(), &[], "hello");
+    assert!(!headers.contains_key("baggage"), "{headers:?}");
+    client.connect(server.at(8080)).echo("proxies do without it");
+}
+
 /// Client and server, whose application takes PROXY protocol on port 15088.
 fn tunneled(lab: Lab) -> (Lab, Pod, Pod) {
     lab.enroll_namespace("default");

@@ -81,12 +81,10 @@ fn write(args: &Args) -> Result<String, Fault> {
     let record = Record::read(&text).map_err(|source| Fault::Record { path: args.record.clone(), source })?;
     let (page, said) = match &args.of {
         Of::Ours => {
-            let complaints = rows::complaints(&areas, &record);
+            let mut complaints = rows::complaints(&areas, &record);
+            complaints.extend(rows::empty(&areas).map(|row| format!("{row}: no test holds it")));
             if !complaints.is_empty() {
                 return Err(Fault::Unheld { out: args.out.clone(), complaints });
-            }
-            for row in rows::empty(&areas) {
-                eprintln!("warning: {row}: no test holds it");
             }
             (page::ours(&areas), rows::count(&areas))
         }

@@ -18,7 +18,6 @@ pub(super) fn ours(areas: &[Area]) -> String {
         for row in &area.rows {
             let held_by = match &row.not_ours {
                 Some(why) => format!("not ours: {why}"),
-                None if row.held_by.is_empty() => "nothing yet".to_owned(),
                 None => tests(row.held_by.iter()),
             };
             line(&mut page, row, &held_by);

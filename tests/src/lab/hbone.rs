@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -87,12 +87,31 @@ impl Hbone {
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = uri.parse::<Uri>().map_err(|e| format!("{uri}: {e}"))?;
+        self.exchange(request, text).map(|(status, _, heard)| (status, heard))
+    }
+
+    /// As [`Hbone::ask`], with these header fields: what the answer's are, when it is 200.
+    #[track_caller]
+    pub fn tell(&self, authority: &str, headers: &[(&'static str, &'static str)], text: &str) -> HeaderMap {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        *request.uri_mut() = authority.parse().expect("an authority");
+        for (name, value) in headers {
+            let field = (HeaderName::from_static(name), HeaderValue::from_static(value));
+            request.headers_mut().insert(field.0, field.1);
+        }
+        let (status, headers, heard) = self.exchange(request, text).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((status, heard.as_slice()), (200, text.as_bytes()), "what an echo answers");
+        headers
+    }
+
+    fn exchange(&self, request: Request<()>, text: &str) -> Result<(u16, HeaderMap, Vec<u8>), String> {
         let mut requests = self.requests.clone();
         let exchange = async {
             let (response, mut send) = requests.send_request(request, false).map_err(|e| e.to_string())?;
             let response = response.await.map_err(|e| format!("no answer: {e}"))?;
             let status = response.status().as_u16();
-            let mut body = response.into_body();
+            let (head, mut body) = response.into_parts();
             if status == 200 {
                 send.send_data(Bytes::copy_from_slice(text.as_bytes()), true).map_err(|e| e.to_string())?;
             }
@@ -102,7 +121,7 @@ impl Hbone {
                 let _ = body.flow_control().release_capacity(data.len());
                 heard.extend_from_slice(&data);
             }
-            Ok((status, heard))
+            Ok((status, head.headers, heard))
         };
         let limited = async { timeout(LIMIT, exchange).await };
         self.runtime.block_on(limited).unwrap_or_else(|_| Err(format!("no answer in {LIMIT:?}")))
