@@ -34,6 +34,7 @@ pub fn empty() -> World {
         loopback_tunnels: true,
         on_demand: false,
         unknown_policy: Strictness::Report,
+        mesh_addresses: proxy_core::world::MeshAddresses::default(),
     })
 }
 

@@ -177,6 +177,27 @@ pub(crate) fn a_blocked_tunnel_port_is_told_as_such() {
     );
 }
 
+pub(crate) fn an_unknown_address_of_the_mesh_is_refused_where_that_is_asked_for() {
+    let lab =
+        Lab::new().proxy_env("ADIT_MESH_CIDRS", "10.1.0.0/16").proxy_env("ADIT_UNKNOWN_IN_MESH", "enforce");
+    let lab = lab.start();
+    lab.enroll_namespace("default");
+    let (client, server) = (captured(&lab, "client", "a"), captured(&lab, "web", "b"));
+    let _echo = server.serve(7001, Speaks::Echo);
+    client.connect(server.at(7001)).echo("what is known is served");
+    let nobody = SocketAddr::new("10.1.77.7".parse().expect("an address"), 7001);
+    assert_eq!(client.connect(nobody).rest(), (String::new(), End::Reset));
+    let line = eventually("the refusal is on record", || {
+        let lines = client.node().proxy().process().log();
+        lines
+            .lines()
+            .find(|line| line.contains("unknown destination of the mesh"))
+            .map(str::to_owned)
+            .ok_or("no line")
+    });
+    assert!(line.contains("10.1.77.7:7001"), "{line}");
+}
+
 pub(crate) fn the_application_sees_the_address_of_the_client() {
     let lab = meshed();
     let client = captured(&lab, "client", "a");

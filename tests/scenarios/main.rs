@@ -41,6 +41,7 @@ const TRIALS: &[Trial] = {
         capture::a_service_spreads_over_its_pods_on_both_nodes,
         capture::the_pods_of_a_service_are_replaced_without_a_failed_connection,
         capture::a_blocked_tunnel_port_is_told_as_such,
+        capture::an_unknown_address_of_the_mesh_is_refused_where_that_is_asked_for,
         capture::the_application_sees_the_address_of_the_client,
         capture::many_bytes_and_many_connections_arrive_whole,
         capture::an_unknown_destination_passes_through,

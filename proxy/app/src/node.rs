@@ -55,6 +55,7 @@ impl Node {
             own_ports: OwnPorts { socks5: config.socks5 },
             loopback_tunnels: config.tunnel.loopback_apps,
             unknown_policy: Strictness::default(),
+            mesh_addresses: config.mesh.clone(),
         };
         // A dedicated proxy presents its own workload's token, and asks in nobody else's name.
         let in_the_name_of_pods = matches!(config.mode, ProxyMode::Shared { .. });

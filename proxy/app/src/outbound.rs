@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proxy_core::decide::{self, Flow, Route, RouteKind};
 use proxy_core::model::Workload;
 use proxy_core::wire::baggage;
+use proxy_core::world::Strictness;
 use proxy_hbone::{Pool, Tunnel, relay_tcp};
 use tokio::net::TcpStream;
 
@@ -57,6 +58,7 @@ pub(crate) async fn carry(
     let pick = draw();
     let route = pod.node.live.decide(Some(&source), |world| decide::route(world, &source, flow, pick));
     let route = route.await??;
+    tell_missing(pod, &route);
     routed(conn, &source, &route);
     if !matches!(route.kind, RouteKind::DoubleTunnel { .. }) {
         conn.opened();
@@ -99,6 +101,15 @@ fn told(conn: &mut Conn, tunnel: &Tunnel) {
     if let Some(header) = tunnel.baggage() {
         conn.facts.destination = Party::Told(Box::new(baggage::parse(header.as_bytes())));
         conn.facts.destination_identity = Some(tunnel.peer().clone());
+    }
+}
+
+/// Counts a connection that goes to the mesh in plain text because nothing is known of its destination.
+fn tell_missing(pod: &Pod, route: &Route) {
+    let world = pod.node.live.now_known();
+    let mesh = &world.node().mesh_addresses;
+    if mesh.unknown != Strictness::Compat && route.misses(mesh) {
+        pod.node.metrics.unknown_destinations.inc();
     }
 }
 

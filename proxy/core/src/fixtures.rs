@@ -11,7 +11,7 @@ use crate::{
         NamespacedHostname, NetworkAddress, NetworkMode, Policy, Protocol, Rule, Rules, Scope, Service,
         TunnelProtocol, Visibility, WeightedWaypoint, Workload, WorkloadType,
     },
-    world::{Change, NodeContext, Strictness, World},
+    world::{Change, MeshAddresses, NodeContext, Strictness, World},
 };
 
 pub(crate) fn node() -> NodeContext {
@@ -23,6 +23,7 @@ pub(crate) fn node() -> NodeContext {
         loopback_tunnels: true,
         on_demand: false,
         unknown_policy: Strictness::Report,
+        mesh_addresses: MeshAddresses::default(),
     }
 }
 

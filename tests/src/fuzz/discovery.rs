@@ -87,6 +87,7 @@ pub(super) fn some_world() -> World {
         loopback_tunnels: false,
         on_demand: false,
         unknown_policy: Strictness::default(),
+        mesh_addresses: proxy_core::world::MeshAddresses::default(),
     });
     world.apply(vec![Change::Workload(Box::new(some_workload()))], Moment::default());
     world

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proxy_core::world::Strictness;
+use proxy_core::world::{MeshAddresses, Strictness};
 use proxy_mtls::TlsPolicy;
 use xds_client::{Credential, Endpoint, Node, TrustAnchor};
 
@@ -63,13 +63,29 @@ pub(super) fn ca(reader: &mut Reader<'_>, node: &NodeConfig, tls: TlsPolicy) -> 
     CaConfig { endpoint, ttl, timeout }
 }
 
-pub(super) fn revocation(reader: &mut Reader<'_>) -> Option<RevocationConfig> {
-    let unreadable = reader.parse_with("ADIT_UNREADABLE_CRL", |value| match value {
+pub(super) fn mesh_addresses(reader: &mut Reader<'_>) -> MeshAddresses {
+    let prefixes = reader.parse_with("ADIT_MESH_CIDRS", |value| {
+        let each = value.split(',').map(str::trim).filter(|prefix| !prefix.is_empty());
+        each.map(|prefix| {
+            prefix.parse().map_err(|_| format!("{prefix:?} is no prefix such as 10.96.0.0/12 or fd00::/108"))
+        })
+        .collect()
+    });
+    let unknown = reader.parse_with("ADIT_UNKNOWN_IN_MESH", strictness);
+    MeshAddresses { prefixes: prefixes.unwrap_or_default(), unknown: unknown.unwrap_or_default() }
+}
+
+fn strictness(value: &str) -> Result<Strictness, String> {
+    match value {
         "compat" => Ok(Strictness::Compat),
         "report" => Ok(Strictness::Report),
         "enforce" => Ok(Strictness::Enforce),
         _ => Err("want compat, report or enforce".to_owned()),
-    });
+    }
+}
+
+pub(super) fn revocation(reader: &mut Reader<'_>) -> Option<RevocationConfig> {
+    let unreadable = reader.parse_with("ADIT_UNREADABLE_CRL", strictness);
     let path = reader.text("CRL_PATH").filter(|path| !path.is_empty())?;
     Some(RevocationConfig { path: path.into(), unreadable: unreadable.unwrap_or_default() })
 }

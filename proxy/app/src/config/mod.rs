@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proxy_core::model::PodInfo;
-use proxy_core::world::Strictness;
+use proxy_core::world::{MeshAddresses, Strictness};
 use proxy_mtls::TlsPolicy;
 use xds_client::{Endpoint, Node};
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub ca: CaConfig,
     /// TLS between proxies and to the control plane.
     pub tls: TlsPolicy,
+    /// Which addresses are the mesh's, whether they are known or not.
+    pub mesh: MeshAddresses,
     /// Revoked certificates; `None` when nobody asked for them.
     pub revocation: Option<RevocationConfig>,
     /// Sockets inside pods.
@@ -292,6 +294,7 @@ impl Config {
             snapshot: local::snapshot(&mut reader),
             ca: control::ca(&mut reader, &node, tls),
             tls,
+            mesh: control::mesh_addresses(&mut reader),
             revocation: control::revocation(&mut reader),
             sockets: runtime::sockets(&mut reader, &mode, ipv6),
             tunnel: runtime::tunnel(&mut reader),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proxy_core::model::PodInfo;
-use proxy_core::world::Strictness;
+use proxy_core::world::{MeshAddresses, Strictness};
 use xds_client::{Credential, TrustAnchor};
 
 use super::mesh::ProxyConfig;
@@ -119,6 +119,17 @@ fn revocation_is_on_when_a_file_is_named_and_as_strict_as_told() {
         let config = good(&[("CRL_PATH", "/crl.pem"), ("ADIT_UNREADABLE_CRL", told)]);
         assert_eq!(config.revocation.expect("revocation is on").unreadable, want);
     }
+}
+
+#[test]
+fn the_mesh_s_own_addresses_are_prefixes_and_as_strict_as_told() {
+    assert_eq!(good(&[]).mesh, MeshAddresses::default());
+    let told = good(&[("ADIT_MESH_CIDRS", "10.96.0.0/12, fd00::/108"), ("ADIT_UNKNOWN_IN_MESH", "enforce")]);
+    assert_eq!(told.mesh.unknown, Strictness::Enforce);
+    assert!(told.mesh.contain("10.97.1.1".parse().unwrap()) && told.mesh.contain("fd00::1".parse().unwrap()));
+    assert!(!told.mesh.contain("10.1.0.1".parse().unwrap()));
+    let why = refused("ADIT_MESH_CIDRS", "10.96.0.0");
+    assert!(why.contains("\"10.96.0.0\" is no prefix such as"), "{why}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn rig() -> Rig {
         loopback_tunnels: true,
         on_demand: false,
         unknown_policy: Strictness::default(),
+        mesh_addresses: proxy_core::world::MeshAddresses::default(),
     };
     let asked = Arc::<Mutex<Vec<String>>>::default();
     let ingest = Ingest {

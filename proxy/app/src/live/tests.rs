@@ -14,6 +14,7 @@ fn live(on_demand: bool) -> Live {
             loopback_tunnels: true,
             on_demand,
             unknown_policy: Strictness::default(),
+            mesh_addresses: proxy_core::world::MeshAddresses::default(),
         },
         Resolver::default(),
     )

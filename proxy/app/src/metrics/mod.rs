@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) xds_bytes: Family<UrlLabel, Counter>,
     /// Decisions made without a policy that the workload names.
     pub(crate) unknown_policies: Counter,
+    /// Connections in plain text to addresses that are the mesh's and not known.
+    pub(crate) unknown_destinations: Counter,
     limits: Family<LimitLabel, Counter>,
     pub(crate) pods: PodMetrics,
     identities: Identities,
@@ -111,6 +113,7 @@ impl Metrics {
             xds_messages: Family::default(),
             xds_bytes: Family::default(),
             unknown_policies: Counter::default(),
+            unknown_destinations: Counter::default(),
             limits: Family::default(),
             pods: PodMetrics::default(),
             identities: Identities::default(),
@@ -161,6 +164,11 @@ impl Metrics {
             "unknown_policies",
             "The total number of decisions made without a policy that the workload names (unstable)",
             self.unknown_policies.clone(),
+        );
+        adit.register(
+            "unknown_destinations",
+            "The total number of connections that passed to addresses of the mesh that are not known (unstable)",
+            self.unknown_destinations.clone(),
         );
         self.snapshot.register(adit);
         adit.register(

@@ -122,7 +122,7 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
 }
 
 /// Name, type, and whether ztunnel calls it stable.
-const FAMILIES: [(&str, &str, bool); 34] = [
+const FAMILIES: [(&str, &str, bool); 35] = [
     ("istio_build", "gauge", true),
     ("istio_tcp_connections_opened", "counter", true),
     ("istio_tcp_connections_closed", "counter", true),
@@ -153,6 +153,7 @@ const FAMILIES: [(&str, &str, bool); 34] = [
     ("adit_dns_pods_without_listener", "gauge", false),
     ("adit_unknown_policies", "counter", false),
     ("adit_log_lines_lost", "counter", false),
+    ("adit_unknown_destinations", "counter", false),
     ("adit_series_without_room", "counter", false),
     ("adit_snapshot_serving", "gauge", false),
     ("adit_snapshot_writes", "counter", false),

@@ -29,6 +29,7 @@ fn live() -> Live {
             loopback_tunnels: true,
             on_demand: false,
             unknown_policy: Strictness::default(),
+            mesh_addresses: proxy_core::world::MeshAddresses::default(),
         },
         Resolver::default(),
     )

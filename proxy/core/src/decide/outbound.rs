@@ -14,7 +14,7 @@ use crate::{
     Pick,
     model::{Destination, GatewayAddress, Identity, IpFamilies, Protocol, Service, Workload},
     wire::hbone::Authority,
-    world::{Found, World},
+    world::{Found, Strictness, World},
 };
 
 /// Decides where a connection that `source` opened goes.
@@ -99,9 +99,16 @@ impl Ask<'_> {
                 Some(service) if !service.is_passthrough() => {
                     Err(RouteError::NoHealthyUpstream(wanted).into())
                 }
+                None if self.is_missing(wanted.ip()) => Err(RouteError::UnknownInMesh(wanted).into()),
                 Some(_) | None => Ok(passthrough(wanted, meant)),
             },
         }
+    }
+
+    /// Whether an address that is not known is one that may not be reached in plain text.
+    fn is_missing(&self, address: IpAddr) -> bool {
+        let mesh = &self.world.node().mesh_addresses;
+        mesh.unknown == Strictness::Enforce && mesh.contain(address)
     }
 
     /// Whether an address leads back to the pod that asks.

@@ -6,6 +6,7 @@ use crate::{
     Reason, Str,
     model::{GatewayAddress, Identity, Service, Workload},
     wire::hbone::Authority,
+    world::MeshAddresses,
 };
 
 /// Where a connection goes.
@@ -47,6 +48,12 @@ pub enum RouteKind {
 }
 
 impl Route {
+    /// Whether it leads, in plain text, to an address that is the mesh's and not known.
+    #[must_use]
+    pub fn misses(&self, mesh: &MeshAddresses) -> bool {
+        self.kind == RouteKind::Passthrough && self.service.is_none() && mesh.contain(self.next_hop.ip())
+    }
+
     /// What the tunnel stream asks for, if there is a tunnel.
     #[must_use]
     pub const fn hbone_target(&self) -> Option<&Authority> {
@@ -73,6 +80,9 @@ pub enum RouteError {
     /// The gateway to another network is not known, or has no endpoint.
     #[error("unknown network gateway: {0}")]
     UnknownGateway(GatewayAddress),
+    /// The address is the mesh's, and the control plane has not told what is there.
+    #[error("unknown destination of the mesh: {0}")]
+    UnknownInMesh(SocketAddr),
     /// A workload of another network can be reached through a service only.
     #[error("no service for target address: {0}")]
     NoService(SocketAddr),
@@ -93,6 +103,7 @@ impl RouteError {
             Self::NoHealthyUpstream(_) => Reason::NoEndpoint,
             Self::UnknownWaypoint(_)
             | Self::UnknownGateway(_)
+            | Self::UnknownInMesh(_)
             | Self::NoService(_)
             | Self::NoAddress(_)
             | Self::Unresolved(..) => Reason::NoRoute,

@@ -9,6 +9,8 @@ mod workloads;
 
 use std::{net::IpAddr, sync::Arc};
 
+use ipnet::IpNet;
+
 use crate::{
     Moment, Str,
     decide::guard::OwnPorts,
@@ -53,6 +55,26 @@ pub struct NodeContext {
     pub on_demand: bool,
     /// What a policy means that a workload names and the control plane has not sent.
     pub unknown_policy: Strictness,
+    /// Which addresses are the mesh's, whether it knows them or not.
+    pub mesh_addresses: MeshAddresses,
+}
+
+/// Addresses of pods and services. One of them that is not known is known elsewhere already, or soon here: what goes there
+/// in plain text may have been meant for a tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeshAddresses {
+    /// The prefixes; none when nobody told.
+    pub prefixes: Vec<IpNet>,
+    /// What becomes of a connection to one of them that is not known.
+    pub unknown: Strictness,
+}
+
+impl MeshAddresses {
+    /// Whether an address is the mesh's.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.prefixes.iter().any(|prefix| prefix.contains(&address))
+    }
 }
 
 /// How far a difference from ztunnel that could refuse traffic goes.

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 
 use super::route;
 use crate::{
-    Pick, Reason,
+    Moment, Pick, Reason,
     decide::{Flow, Lookup, RouteError, RouteKind, Step},
-    fixtures::{by_address, service, workload, world},
+    fixtures::{by_address, node, service, workload, world},
     model::{Identity, IpFamilies, LoadBalancerMode, NetworkMode, Workload},
-    world::{Answer, Change, World},
+    world::{Answer, Change, MeshAddresses, NodeContext, Strictness, World},
 };
 
 const SOURCE: &str = "10.0.0.1";
@@ -64,6 +64,26 @@ fn none_at(dialed: &str) -> RouteError {
 #[test]
 fn an_unknown_destination_passes_through() {
     check([], "1.2.3.4:80", Ok("through 1.2.3.4:80"));
+}
+
+#[test]
+fn an_unknown_destination_that_is_the_mesh_s_is_refused_where_that_is_asked_for() {
+    let prefixes = vec!["10.96.0.0/12".parse().unwrap(), "fd00::/64".parse().unwrap()];
+    let asked = |unknown, dialed: &str| {
+        let mesh_addresses = MeshAddresses { prefixes: prefixes.clone(), unknown };
+        let mut world = World::new(NodeContext { mesh_addresses, ..node() });
+        world.apply(vec![service("svc").at("10.96.0.9").private().into()], Moment::default());
+        ask(&world, &source(), dialed, 0)
+    };
+    for dialed in ["10.96.0.1:80", "[fd00::1]:80"] {
+        let through = Step::Done(Ok(format!("through {dialed}")));
+        let refused = Step::Done(Err(RouteError::UnknownInMesh(dialed.parse().unwrap())));
+        assert_eq!(asked(Strictness::Compat, dialed), through);
+        assert_eq!(asked(Strictness::Report, dialed), through);
+        assert_eq!(asked(Strictness::Enforce, dialed), refused);
+    }
+    let outside = Step::Done(Ok("through 1.2.3.4:80".to_owned()));
+    assert_eq!(asked(Strictness::Enforce, "1.2.3.4:80"), outside);
 }
 
 #[test]
