@@ -173,7 +173,7 @@ impl Story {
             tell.saw(format_args!("node {node}:"));
             tell.show(&line.0.to_string());
             tell.check(
-                line.text("error") == error && line.text("src.identity") == self.deny.identity(),
+                line.text("error").starts_with(error) && line.text("src.identity") == self.deny.identity(),
                 format_args!("{direction}: \"{error}\""),
                 format_args!("{line:?}"),
             );
