@@ -27,6 +27,7 @@ use crate::enroll::{Enrollment, Event};
 use crate::health::{self, Health};
 use crate::netns::{Finder, HostNetns, NetnsError};
 use crate::redirect::{Kernel, Redirect, chain};
+use crate::report::{self, Reporter};
 use crate::socket;
 use crate::status::{self, StatusError, StatusSink};
 use crate::watch::{Change, Directory, PodSource};
@@ -37,6 +38,7 @@ pub struct Parts {
     pub source: Box<dyn PodSource>,
     pub status: Arc<dyn StatusSink>,
     pub redirect: Arc<dyn Redirect>,
+    pub reporter: Arc<dyn Reporter>,
     pub host: HostNetns,
 }
 
@@ -98,6 +100,7 @@ impl Parts {
             source: Box::new(Directory::new(config.pods_dir.clone())),
             status,
             redirect: Arc::new(Kernel { iptables, settings: config.redirect.clone() }),
+            reporter: Arc::new(report::Log::default()),
             host: HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?,
         })
     }
@@ -219,17 +222,11 @@ async fn follow(
                 if let Some(known) = &mut known {
                     known.insert(PodUid(pod.metadata.uid.clone()));
                 }
-                let status = Arc::clone(&status);
-                let asked = Arc::clone(&pod);
-                let said = tokio::task::spawn_blocking(move || status.recorded(&asked)).await;
-                let recorded = match said {
-                    Ok(Ok(recorded)) => recorded,
-                    Ok(Err(error)) => {
-                        tracing::warn!(pod = %pod.full_name(), %error, "the pod's last status is unknown");
-                        None
-                    }
-                    Err(_) => None,
-                };
+                let recorded = status.recorded(Arc::clone(&pod)).await.unwrap_or_else(|error| {
+                    let error = chain(&error);
+                    tracing::warn!(pod = %pod.full_name(), error, "the pod's last status is unknown");
+                    None
+                });
                 Event::PodSeen { recorded: recorded.or_else(|| pod.redirection()), pod }
             }
         };
@@ -242,8 +239,7 @@ async fn follow(
 
 /// Takes back what an earlier agent said of pods that are gone, before anything new is said.
 async fn prune(status: &Arc<dyn StatusSink>, known: BTreeSet<PodUid>) {
-    let status = Arc::clone(status);
-    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || status.prune(&known)).await {
+    if let Err(error) = status.prune(known).await {
         let error = chain(&error);
         tracing::warn!(error, "statuses of pods that are gone may be left");
     }

@@ -8,6 +8,7 @@ pub mod health;
 pub mod model;
 pub mod netns;
 pub mod redirect;
+pub mod report;
 pub mod selector;
 pub mod socket;
 pub mod status;

@@ -61,6 +61,19 @@ pub struct PodStatus {
     pub pod_ip: Option<String>,
     #[serde(rename = "podIPs", default, deserialize_with = "null_is_default")]
     pub pod_ips: Vec<PodIp>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub container_statuses: Vec<ContainerStatus>,
+    /// Whether the kubelet says that the pod has a sandbox with a network; `None` where it says neither.
+    #[serde(rename = "conditions", default, deserialize_with = "sandbox_condition")]
+    pub has_sandbox: Option<bool>,
+}
+
+/// One element of `status.containerStatuses`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ContainerStatus {
+    /// With its runtime's name before it; absent until the container was made.
+    #[serde(rename = "containerID", default)]
+    pub container_id: Option<String>,
 }
 
 /// One element of `status.podIPs`.
@@ -133,6 +146,17 @@ impl Pod {
         ips
     }
 
+    /// Whether what its status tells of the sandbox differs from `before`: another sandbox may be behind it.
+    #[must_use]
+    pub fn may_have_moved_since(&self, before: &Self) -> bool {
+        let tells = |pod: &'_ Self| {
+            let containers: Vec<String> =
+                pod.status.container_statuses.iter().filter_map(|one| one.container_id.clone()).collect();
+            (containers, pod.status.has_sandbox, pod.ips())
+        };
+        tells(self) != tells(before)
+    }
+
     /// All its containers have ended for good.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -174,6 +198,25 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Of all conditions only the one that tells of the sandbox: the others change often and mean nothing here.
+fn sandbox_condition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let conditions = Option::<Vec<Condition>>::deserialize(deserializer)?.unwrap_or_default();
+    let about = conditions.into_iter().find(|one| one.kind == "PodReadyToStartContainers");
+    Ok(about.and_then(|one| match one.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    }))
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    status: String,
 }
 
 #[cfg(test)]

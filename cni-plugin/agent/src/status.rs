@@ -1,36 +1,41 @@
-//! Where the control plane reads whether a pod is captured: the seam and two sinks.
+//! Where the control plane reads whether a pod is captured: the seam and the sinks behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+mod directory;
+mod memory;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use cni_plugin_wire::zds::PodUid;
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use futures_util::future::BoxFuture;
 
-use crate::model::{Pod, REDIRECTION_ANNOTATION, Redirection};
+use crate::model::{Pod, Redirection};
 
-/// Receives the redirection annotation of each pod. All methods may block.
+pub use directory::Directory;
+pub use memory::InProcess;
+
+/// Receives the redirection annotation of each pod.
 pub trait StatusSink: Send + Sync + 'static {
     /// What the sink last said of the pod, besides the pod's own annotation.
     ///
     /// # Errors
     /// It cannot be read.
-    fn recorded(&self, pod: &Pod) -> Result<Option<Redirection>, StatusError>;
+    fn recorded(&self, pod: Arc<Pod>) -> BoxFuture<'_, Result<Option<Redirection>, StatusError>>;
 
     /// Says it; `None` takes it back, also when nothing had been said. Another pod's word, one of the same name with
     /// another UID, is never taken back.
     ///
     /// # Errors
     /// It cannot be written.
-    fn record(&self, pod: &Pod, value: Option<Redirection>) -> Result<(), StatusError>;
+    fn record(&self, pod: Arc<Pod>, value: Option<Redirection>) -> BoxFuture<'_, Result<(), StatusError>>;
 
     /// Takes back what was said of pods other than `known`.
     ///
     /// # Errors
     /// It cannot be read or written.
-    fn prune(&self, known: &BTreeSet<PodUid>) -> Result<(), StatusError>;
+    fn prune(&self, known: BTreeSet<PodUid>) -> BoxFuture<'_, Result<(), StatusError>>;
 }
 
 /// Why a status could not be read or written.
@@ -49,173 +54,7 @@ pub enum StatusError {
         #[source]
         source: serde_json::Error,
     },
+    /// The task that would have done it panicked, or the process ends.
+    #[error("use the statuses")]
+    Task(#[source] tokio::task::JoinError),
 }
-
-/// One file per pod, `<namespace>_<name>.json`, holding a merge patch for the pod's metadata. A file appears whole
-/// or not at all, and goes when its pod leaves the mesh.
-#[derive(Debug)]
-pub struct Directory {
-    dir: PathBuf,
-    /// Two pods of one name, the old and its successor, share a file.
-    one_at_a_time: Mutex<()>,
-}
-
-/// Keeps statuses in memory.
-#[derive(Debug, Default)]
-pub struct InProcess {
-    said: Mutex<BTreeMap<PodUid, Redirection>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Patch {
-    metadata: PatchMetadata,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PatchMetadata {
-    /// Makes the patch fail on a successor of the same name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    uid: Option<String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Directory {
-    /// Uses `dir`, which is made if it is not there.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn new(dir: PathBuf) -> Result<Self, StatusError> {
-        fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
-        Ok(Self { dir, one_at_a_time: Mutex::new(()) })
-    }
-
-    fn path(&self, pod: &Pod) -> PathBuf {
-        self.dir.join(format!("{}_{}.json", pod.metadata.namespace, pod.metadata.name))
-    }
-
-    fn write(&self, pod: &Pod, value: Redirection) -> Result<(), StatusError> {
-        let path = self.path(pod);
-        let aside = path.with_extension("json.new");
-        let patch = Patch {
-            metadata: PatchMetadata {
-                uid: Some(pod.metadata.uid.clone()).filter(|_| !pod.has_made_up_uid()),
-                annotations: BTreeMap::from([(REDIRECTION_ANNOTATION.to_owned(), value.value().to_owned())]),
-            },
-        };
-        let bytes = serde_json::to_vec(&patch)
-            .map_err(|source| StatusError::Malformed { path: path.clone(), source })?;
-        let mut file = File::create(&aside).map_err(io_error("create", &aside))?;
-        file.write_all(&bytes).map_err(io_error("write", &aside))?;
-        fs::rename(&aside, &path).map_err(io_error("replace", &path))
-    }
-}
-
-impl StatusSink for Directory {
-    fn recorded(&self, pod: &Pod) -> Result<Option<Redirection>, StatusError> {
-        let Some(patch) = read(&self.path(pod))? else {
-            return Ok(None);
-        };
-        if patch.is_of_another(pod) {
-            return Ok(None);
-        }
-        Ok(patch
-            .metadata
-            .annotations
-            .get(REDIRECTION_ANNOTATION)
-            .and_then(|value| Redirection::from_value(value)))
-    }
-
-    fn record(&self, pod: &Pod, value: Option<Redirection>) -> Result<(), StatusError> {
-        let _guard = self.one_at_a_time.lock();
-        if let Some(value) = value {
-            return self.write(pod, value);
-        }
-        let path = self.path(pod);
-        match read(&path) {
-            Ok(Some(patch)) if patch.is_of_another(pod) => Ok(()),
-            Ok(None) => Ok(()),
-            // One that cannot be read says nothing useful either.
-            Ok(Some(_)) | Err(StatusError::Malformed { .. }) => remove(&path),
-            Err(error @ StatusError::Io { .. }) => Err(error),
-        }
-    }
-
-    fn prune(&self, known: &BTreeSet<PodUid>) -> Result<(), StatusError> {
-        let _guard = self.one_at_a_time.lock();
-        for file in fs::read_dir(&self.dir).map_err(io_error("list", &self.dir))? {
-            let path = file.map_err(io_error("list", &self.dir))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            // Without a UID, the file's name is the pod's made-up UID.
-            let name = path.file_stem().map(|stem| stem.to_string_lossy().replacen('_', "/", 1));
-            let said = read(&path).ok().flatten();
-            let uid = said.and_then(|patch| patch.metadata.uid).or(name).unwrap_or_default();
-            if !known.contains(&PodUid(uid)) {
-                remove(&path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl StatusSink for InProcess {
-    fn recorded(&self, pod: &Pod) -> Result<Option<Redirection>, StatusError> {
-        Ok(self.said(&pod.metadata.uid))
-    }
-
-    fn record(&self, pod: &Pod, value: Option<Redirection>) -> Result<(), StatusError> {
-        let uid = PodUid(pod.metadata.uid.clone());
-        let mut said = self.said.lock();
-        match value {
-            Some(value) => said.insert(uid, value),
-            None => said.remove(&uid),
-        };
-        Ok(())
-    }
-
-    fn prune(&self, known: &BTreeSet<PodUid>) -> Result<(), StatusError> {
-        self.said.lock().retain(|uid, _| known.contains(uid));
-        Ok(())
-    }
-}
-
-impl InProcess {
-    /// What was last said of the pod with this UID.
-    #[must_use]
-    pub fn said(&self, uid: &str) -> Option<Redirection> {
-        self.said.lock().get(&PodUid(uid.to_owned())).copied()
-    }
-}
-
-impl Patch {
-    fn is_of_another(&self, pod: &Pod) -> bool {
-        self.metadata.uid.as_ref().is_some_and(|uid| *uid != pod.metadata.uid)
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Patch>, StatusError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("read", path)(source)),
-    };
-    let malformed = |source| StatusError::Malformed { path: path.to_owned(), source };
-    serde_json::from_slice(&bytes).map(Some).map_err(malformed)
-}
-
-fn remove(path: &Path) -> Result<(), StatusError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn io_error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StatusError {
-    let path = path.to_owned();
-    move |source| StatusError::Io { attempt, path, source }
-}
-
-#[cfg(test)]
-mod tests;

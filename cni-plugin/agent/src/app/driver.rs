@@ -198,7 +198,7 @@ impl Driver {
         let status = Arc::clone(&self.status);
         self.step(open, uid_of(&pod), async move {
             let name = pod.full_name();
-            let result = blocking(move || status.record(&pod, value)).await;
+            let result = status.record(pod, value).await.map_err(|error| chain(&error));
             match (&result, value) {
                 (Err(why), _) => tracing::warn!(pod = name, why, "a pod's status could not be written"),
                 (Ok(()), Some(Redirection::Enabled)) => tracing::info!(pod = name, "a pod is enrolled"),

@@ -79,3 +79,36 @@ fn a_pod_without_a_uid_gets_one_that_stays() {
     assert_eq!(other.metadata.uid, "u");
     assert!(!other.has_made_up_uid());
 }
+
+#[test]
+fn a_status_that_tells_of_another_sandbox_is_noticed() {
+    let at = |container: &str, ready: &str, ip: &str| {
+        pod(&format!(
+            "metadata: {{name: a}}\nstatus:\n  podIP: {ip}\n  containerStatuses: [{{containerID: {container}}}, {{}}]\n  \
+             conditions: [{{type: Ready, status: '{ready}'}}, {{type: PodReadyToStartContainers, status: '{ready}'}}]\n"
+        ))
+    };
+    let before = at("containerd://1", "True", "10.0.0.5");
+    assert_eq!(before.status.has_sandbox, Some(true));
+    assert!(!before.may_have_moved_since(&before));
+    for moved in [
+        at("containerd://2", "True", "10.0.0.5"),
+        at("containerd://1", "False", "10.0.0.5"),
+        at("containerd://1", "True", "10.0.0.6"),
+    ] {
+        assert!(moved.may_have_moved_since(&before), "{moved:?}");
+    }
+    let mut other = before.clone();
+    other.metadata.labels.insert("a".to_owned(), "b".to_owned());
+    assert!(!other.may_have_moved_since(&before));
+}
+
+#[test]
+fn conditions_that_tell_nothing_of_the_sandbox_are_left_out() {
+    for conditions in
+        ["[]", "~", "[{type: Ready, status: 'True'}]", "[{type: PodReadyToStartContainers, status: Unknown}]"]
+    {
+        let pod = pod(&format!("metadata: {{name: a}}\nstatus: {{conditions: {conditions}}}"));
+        assert_eq!(pod.status.has_sandbox, None, "{conditions}");
+    }
+}
