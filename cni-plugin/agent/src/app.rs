@@ -5,7 +5,6 @@ mod driver;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +21,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Inputs};
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::enroll::{Enrollment, Event};
-use crate::health::{self, Health};
+use crate::health::Health;
+use crate::http_server;
+use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
 use crate::redirect::{Kernel, Redirect, chain};
 use crate::report::{self, Reporter};
@@ -47,9 +48,11 @@ pub struct Agent {
     config: Config,
     parts: Parts,
     health: Health,
+    metrics: Metrics,
     proxies: Listener,
     plugins: Listener,
     checks: Option<TcpListener>,
+    scrapes: Option<TcpListener>,
 }
 
 /// Why the agent cannot start or go on.
@@ -73,9 +76,9 @@ pub enum AgentError {
         #[source]
         source: SocketError,
     },
-    #[error("serve health checks on {address}")]
+    #[error("serve health checks on {endpoint:?}")]
     Health {
-        address: SocketAddr,
+        endpoint: Endpoint,
         #[source]
         source: io::Error,
     },
@@ -115,14 +118,16 @@ impl Agent {
         let plugins = config.run_dir.join(paths::EVENT_SOCKET_NAME);
         let plugins = listen("plugin calls", &plugins, event::DATAGRAM_LIMIT)?;
         let proxies = listen("proxies", &config.zds_socket, zds::ANSWER_LIMIT)?;
-        let checks = match config.health {
+        let checks = match config.serving.health {
             None => None,
-            Some(address) => {
-                let listener = health::listen(address).await;
-                Some(listener.map_err(|source| AgentError::Health { address, source })?)
+            Some(endpoint) => {
+                let listener = http_server::listen(&endpoint.candidates()).await;
+                Some(listener.map_err(|source| AgentError::Health { endpoint, source })?)
             }
         };
-        Ok(Self { config, parts, health: Health::default(), proxies, plugins, checks })
+        let scrapes = scrapes(config.serving.metrics).await;
+        let (health, metrics) = (Health::default(), Metrics::new());
+        Ok(Self { config, parts, health, metrics, proxies, plugins, checks, scrapes })
     }
 
     /// What the agent says of itself.
@@ -131,12 +136,18 @@ impl Agent {
         self.health.clone()
     }
 
+    /// What the agent counts.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
     /// Works until `stop`. Pods keep their rules, proxies keep serving them, and the next agent takes over.
     ///
     /// # Errors
     /// A socket fails for good.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { config, parts, health, proxies, plugins, checks } = self;
+        let Self { config, parts, health, metrics, proxies, plugins, checks, scrapes } = self;
         let host = Arc::new(parts.host);
         let (notices, notice_inbox) = mpsc::unbounded_channel();
         let (calls, call_inbox) = mpsc::channel(CALLS);
@@ -153,6 +164,9 @@ impl Agent {
         if let Some(listener) = checks {
             tasks.spawn(health.clone().serve(listener));
         }
+        if let Some(listener) = scrapes {
+            tasks.spawn(metrics.clone().serve(listener));
+        }
         let driver = Driver {
             machine: Enrollment::new(config.policy, config.timing),
             server: server.clone(),
@@ -161,18 +175,32 @@ impl Agent {
             redirect: parts.redirect,
             remembered,
             health,
+            metrics,
             done,
             proxies: 0,
             measuring: Arc::new(Semaphore::new(MEASURING)),
         };
         let inputs = Inputs { events: event_inbox, notices: notice_inbox, calls: call_inbox };
+        let driven = Box::pin(driver.run(inputs));
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            () = driver.run(inputs) => Ok(()),
+            () = driven => Ok(()),
             source = server.serve(proxies) => Err(AgentError::Socket { what: "proxies", source }),
             source = socket::serve(plugins, host, calls) => {
                 Err(AgentError::Socket { what: "plugin calls", source })
             }
+        }
+    }
+}
+
+/// Pods do not wait for a port that somebody else has: without it the agent is only not seen.
+async fn scrapes(endpoint: Option<Endpoint>) -> Option<TcpListener> {
+    let endpoint = endpoint?;
+    match http_server::listen(&endpoint.candidates()).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::error!(?endpoint, %error, "metrics are not served");
+            None
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the agent was told, checked: every mistake is reported at once, each naming its setting.
 
+mod serving;
+
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use cni_plugin_wire::paths;
 
 use crate::eligible::{self, Policy};
 use crate::selector;
+
+pub use self::serving::{Endpoint, RawServing, Serving};
 
 /// The settings as given, none of them looked at; `None` means not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -64,9 +67,6 @@ pub struct Raw {
     /// Directory of network namespaces named `<namespace>_<pod>`, looked at before /proc
     #[arg(long, env = "NETNS_DIR", value_name = "DIR")]
     pub netns_dir: Option<String>,
-    /// Address of /healthz and /readyz; empty serves neither [default: empty]
-    #[arg(long, env = "HEALTH_ADDR", value_name = "ADDR")]
-    pub health_addr: Option<String>,
     /// How often enrolled pods are measured and repaired; 0s never [default: 30s]
     #[arg(long, env = "MEASURE_INTERVAL", value_name = "DURATION")]
     pub measure_interval: Option<String>,
@@ -79,6 +79,8 @@ pub struct Raw {
     /// How long a plugin call may take in all; plugins wait for five seconds [default: 4500ms]
     #[arg(long, env = "PLUGIN_DEADLINE", value_name = "DURATION")]
     pub plugin_deadline: Option<String>,
+    #[command(flatten)]
+    pub serving: RawServing,
 }
 
 /// The settings as meant.
@@ -91,7 +93,7 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// What the plugin reads while the agent is away.
     pub selected_namespaces_file: PathBuf,
-    pub health: Option<SocketAddr>,
+    pub serving: Serving,
     pub policy: Policy,
     pub redirect: Settings,
     /// `None` takes what the node uses already.
@@ -147,7 +149,7 @@ impl Config {
             redirect: redirect(&mut errors, &raw),
             iptables: errors.iptables(raw.iptables.as_deref()),
             timing: timing(&mut errors, &raw),
-            health: errors.health(raw.health_addr),
+            serving: serving::check(&mut errors, raw.serving),
             pods_dir: errors.required(raw.pods_dir, PODS_DIR, PODS_DIR_WHY).into(),
             status_dir: raw.status_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
             zds_socket: errors.path(raw.zds_socket, ZDS_SOCKET, paths::DEFAULT_ZDS_SOCKET),
@@ -259,16 +261,6 @@ impl Errors {
                 None
             }
         }
-    }
-
-    fn health(&mut self, value: Option<String>) -> Option<SocketAddr> {
-        let value = value.filter(|text| !text.is_empty())?;
-        let parsed = value.parse().ok();
-        if parsed.is_none() {
-            let want = "an address with a port, such as 127.0.0.1:8000";
-            self.malformed(("health-addr", "HEALTH_ADDR"), value, want);
-        }
-        parsed
     }
 }
 

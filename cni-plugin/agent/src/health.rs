@@ -1,19 +1,13 @@
 //! Answers /healthz and /readyz over HTTP.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
+
+use crate::http_server::{self, Answer};
 
 /// What the agent says of itself; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -39,60 +33,31 @@ impl Health {
         *self.0.read()
     }
 
-    /// Serves until the task is dropped. A connection that fails concerns nobody else.
+    /// Answers until the task is dropped.
     pub async fn serve(self, listener: TcpListener) {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            let health = self.clone();
-            tokio::spawn(async move {
-                let answer = service_fn(move |request: Request<Incoming>| {
-                    let response = health.answer(request.uri().path());
-                    async move { Ok::<_, Infallible>(response) }
-                });
-                let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                if let Err(error) = server.serve_connection(TokioIo::new(stream), answer).await {
-                    tracing::debug!(%error, "a health check broke off");
-                }
-            });
-        }
+        http_server::serve(listener, move |request: Request<Incoming>| {
+            std::future::ready(self.answer(request.uri().path()))
+        })
+        .await;
     }
 
     /// Ready once pods are known. A missing proxy or a pod that fails does not make the node unready: it would stop
     /// pods that are not concerned.
-    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
-        let facts = self.facts();
-        let Facts { synced, proxies, enrolled, pending } = facts;
-        let (status, text) = match path {
-            "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+    fn answer(&self, path: &str) -> Answer {
+        let Facts { synced, proxies, enrolled, pending } = self.facts();
+        match path {
+            "/healthz" => http_server::text(StatusCode::OK, "ok\n"),
             "/readyz" if synced => {
                 let text = format!("ready: proxies={proxies} enrolled={enrolled} pending={pending}\n");
-                (StatusCode::OK, text)
+                http_server::text(StatusCode::OK, text)
             }
             "/readyz" => {
-                (StatusCode::SERVICE_UNAVAILABLE, "not ready: pods have not been read yet\n".to_owned())
+                http_server::text(StatusCode::SERVICE_UNAVAILABLE, "not ready: pods have not been read yet\n")
             }
-            _ => (StatusCode::NOT_FOUND, "only /healthz and /readyz are served\n".to_owned()),
-        };
-        let mut response = Response::new(Full::new(Bytes::from(text)));
-        *response.status_mut() = status;
-        response
+            _ => http_server::text(StatusCode::NOT_FOUND, "only /healthz and /readyz are served\n"),
+        }
     }
 }
-
-/// Listens for health checks.
-///
-/// # Errors
-/// The address is taken or not ours.
-pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
-
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ pub mod config;
 pub mod eligible;
 pub mod enroll;
 pub mod health;
+mod http_server;
+pub mod metrics;
 pub mod model;
 pub mod netns;
 pub mod redirect;

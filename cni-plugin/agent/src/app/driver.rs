@@ -1,6 +1,6 @@
 //! Carries out what the enrollment machine commands, and tells it how that went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, SandboxName};
 use crate::health::{Facts, Health};
+use crate::metrics::{Metrics, PodState, Reconciled, Step};
 use crate::model::{Pod, Redirection};
 use crate::netns::{Finder, Netns, Wanted};
 use crate::redirect::{Applied, Redirect, chain};
@@ -29,6 +30,7 @@ pub(super) struct Driver {
     pub(super) redirect: Arc<dyn Redirect>,
     pub(super) remembered: watch::Sender<Option<SelectedNamespaces>>,
     pub(super) health: Health,
+    pub(super) metrics: Metrics,
     pub(super) done: mpsc::UnboundedSender<Event>,
     /// Connected when they were last heard of.
     pub(super) proxies: usize,
@@ -48,6 +50,8 @@ pub(super) struct Inputs {
 struct Open {
     answers: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
     next: u64,
+    /// Pods that the source has shown.
+    seen: BTreeSet<PodUid>,
     /// They end with the driver.
     steps: JoinSet<()>,
 }
@@ -71,11 +75,24 @@ impl Driver {
                 else => return,
             };
             let Some(event) = event else { continue };
+            self.count(&event, &mut open);
             for command in self.machine.on(event, Moment(began.elapsed())) {
                 self.carry_out(command, &mut open);
             }
             self.report();
         }
+    }
+
+    fn count(&self, event: &Event, open: &mut Open) {
+        let what = if let Event::PodSeen { pod, .. } = event {
+            if open.seen.insert(uid_of(pod)) { Reconciled::Add } else { Reconciled::Update }
+        } else if let Event::PodGone(uid) = event {
+            open.seen.remove(uid);
+            Reconciled::Delete
+        } else {
+            return;
+        };
+        self.metrics.reconciled(what);
     }
 
     fn notice(&mut self, notice: Notice) -> Option<Event> {
@@ -232,9 +249,12 @@ impl Driver {
     }
 
     fn step(&self, open: &mut Open, uid: PodUid, work: impl Future<Output = Ended> + Send + 'static) {
-        let done = self.done.clone();
+        let (done, metrics) = (self.done.clone(), self.metrics.clone());
         open.steps.spawn(async move {
+            let began = Instant::now();
             let ended = work.await;
+            let (step, succeeded) = told(&ended);
+            metrics.pods.step(step, began.elapsed(), succeeded);
             let _ = done.send(Event::Done { uid, ended });
         });
     }
@@ -261,7 +281,25 @@ impl Driver {
     fn report(&self) {
         let (enrolled, pending) = self.machine.counts();
         let synced = self.machine.is_synced();
-        self.health.set(Facts { synced, proxies: self.server.connected(), enrolled, pending });
+        let proxies = self.server.connected();
+        self.health.set(Facts { synced, proxies, enrolled, pending });
+        self.metrics.proxies.connected(proxies);
+        self.metrics.pods.count(PodState::Enrolled, enrolled);
+        self.metrics.pods.count(PodState::Pending, pending);
+    }
+}
+
+/// The step that ended so, and whether it did what it should.
+const fn told(ended: &Ended) -> (Step, bool) {
+    match ended {
+        Ended::Found(result) => (Step::Find, result.is_ok()),
+        Ended::Redirected(result) => (Step::Redirect, result.is_ok()),
+        Ended::RedirectedButDns => (Step::Redirect, true),
+        Ended::Unredirected(result) => (Step::Unredirect, result.is_ok()),
+        Ended::Announced(result) => (Step::Announce, result.is_ok()),
+        Ended::Retracted => (Step::Retract, true),
+        Ended::Recorded(result) => (Step::Record, result.is_ok()),
+        Ended::Inspected(result) => (Step::Measure, result.is_ok()),
     }
 }
 

@@ -17,7 +17,7 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/run/adit/selected-namespaces.json"));
     assert_eq!(config.places, Places { proc_root: "/proc".into(), netns_dir: None });
     assert_eq!(config.timing.measure, Some(Duration::from_secs(30)));
-    assert_eq!((config.health, config.status_dir, config.iptables), (None, None, None));
+    assert_eq!((config.status_dir, config.iptables), (None, None));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn everything_given_is_taken() {
         iptables: text("legacy"),
         proc_root: text("/host/proc"),
         netns_dir: text("/netns"),
-        health_addr: text("127.0.0.1:8000"),
+        serving: RawServing { health_addr: text("127.0.0.1:8000"), monitoring_port: text("0") },
         measure_interval: text("0s"),
         withdraw_grace: text("250ms"),
         pod_wait: text("2m"),
@@ -52,7 +52,8 @@ fn everything_given_is_taken() {
     assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, false));
     assert_eq!(config.redirect.probe_v4.to_string(), "169.254.1.1");
     assert_eq!(config.iptables, Some(Variant::Legacy));
-    assert_eq!(config.health, Some("127.0.0.1:8000".parse().unwrap()));
+    let health = Endpoint::At("127.0.0.1:8000".parse().unwrap());
+    assert_eq!(config.serving, Serving { health: Some(health), metrics: None });
     assert_eq!(config.timing.measure, None);
     assert_eq!(config.timing.withdraw_grace, Duration::from_millis(250));
     assert_eq!(config.timing.plugin_deadline, Duration::from_secs(20));
@@ -68,7 +69,7 @@ fn all_mistakes_are_told_at_once_each_with_its_setting() {
         enablement_selector: text("- podSelektor: {}"),
         ipv6: text("yes"),
         probe_source: text("::1"),
-        health_addr: text("8000"),
+        serving: RawServing { health_addr: text("8000"), monitoring_port: text("15014/tcp") },
         measure_interval: text("30"),
         withdraw_grace: text("-1s"),
         iptables: text("xtables"),
@@ -84,13 +85,23 @@ fn all_mistakes_are_told_at_once_each_with_its_setting() {
         "--ipv6 (AMBIENT_IPV6)",
         "--probe-source (HOST_PROBE_SNAT_IP)",
         "--health-addr (HEALTH_ADDR)",
+        "--monitoring-port (MONITORING_PORT)",
         "--measure-interval (MEASURE_INTERVAL)",
         "--withdraw-grace (WITHDRAW_GRACE)",
         "--iptables (FORCE_IPTABLES_BINARY)",
     ] {
         assert!(told.iter().any(|told| told.starts_with(setting)), "{setting} in {told:#?}");
     }
-    assert_eq!(errors.len(), 10, "{told:#?}");
+    assert_eq!(errors.len(), 11, "{told:#?}");
+}
+
+#[test]
+fn health_and_metrics_have_istio_cni_s_ports_on_both_families() {
+    let config = Config::check(given()).unwrap();
+    let usual = Serving { health: Some(Endpoint::Port(8000)), metrics: Some(Endpoint::Port(15014)) };
+    assert_eq!(config.serving, usual);
+    let told: Vec<String> = Endpoint::Port(8000).candidates().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["[::]:8000", "0.0.0.0:8000"]);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,7 +17,7 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn the_node_is_ready_once_pods_are_known_whatever_becomes_of_them() {
     let health = Health::default();
-    let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = http_server::listen(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(health.clone().serve(listener));
     assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cni_plugin_agent::app::{Agent, AgentError, Parts};
-use cni_plugin_agent::config::{Config, Raw};
+use cni_plugin_agent::config::{Config, Raw, RawServing};
 use cni_plugin_redirect::in_netns;
 use cni_plugin_wire::event::{self, Outcome};
 use cni_plugin_wire::seqpacket::Connection;
@@ -172,6 +172,8 @@ impl Rig {
             run_dir: dir.text("run"),
             proc_root: dir.text("proc"),
             withdraw_grace: Some("100ms".to_owned()),
+            // Agents of several tests share the host's ports.
+            serving: RawServing { health_addr: Some(String::new()), monitoring_port: Some("0".to_owned()) },
             ..Raw::default()
         };
         change(&mut raw, &dir);
