@@ -55,8 +55,13 @@ pub(crate) fn strangers_who_stall_are_cut_and_delay_nobody() {
         })
         .collect();
     story.talk().echo("while they stall");
-    let more: Vec<_> = (0..40).map(|_| story.stranger.run(|| TcpStream::connect(to))).collect();
-    story.counts("handshakes", 1.0);
+    // More than there is room for: those who have been there the longest make room.
+    let more: Vec<_> = (0..140).map(|_| story.stranger.run(|| TcpStream::connect(to))).collect();
+    let friend = || Peer::tunnels(story.stranger.netns(), to, &story.friend());
+    let mut tunnel = friend();
+    tunnel.say(&frame(HEADERS, END_HEADERS, 1, &connect_to("10.0.0.1"))).expect("a request");
+    assert_eq!(tunnel.status(), Some(400), "a friend's new tunnel has to wait for strangers");
+    story.counts("handshakes", 136.0);
     for stream in &mut slow {
         let _ = stream.write_all(&[0x03]);
     }

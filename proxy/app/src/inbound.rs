@@ -70,17 +70,25 @@ async fn handshake(
     stream: TcpStream,
 ) -> Result<(Accepted, SocketAddr), ConnError> {
     conn.admitted()?;
-    let node = &pod.node;
     let local = canonical(stream.local_addr().map_err(|_| ConnError::Captured)?);
     conn.facts.destination_addr = Some(local);
     // Held only until the peer is known: strangers cannot use up what friends need.
-    let _slot = pod.handshakes.try_acquire().map_err(|_| ConnError::Handshakes)?;
+    let place = pod.handshakes.enter().ok_or(ConnError::Handshakes)?;
+    tokio::select! {
+        accepted = prove(pod, conn, stream) => Ok((accepted?, local)),
+        () = place.taken() => Err(ConnError::Handshakes),
+    }
+}
+
+/// Has the peer prove who it is.
+async fn prove(pod: &Pod, conn: &mut Conn, stream: TcpStream) -> Result<Accepted, ConnError> {
+    let node = &pod.node;
     let workload = node.live.local_workload(&pod.info).await?;
     conn.facts.destination = Party::Workload(Arc::clone(&workload));
     let credentials = node.certificates.credentials(&workload.identity()).await?;
     let accepting = proxy_mtls::accept(stream, &credentials, &node.tls);
     tokio::select! {
-        accepted = accepting => Ok((accepted.map_err(ConnError::Tls)?, local)),
+        accepted = accepting => accepted.map_err(ConnError::Tls),
         () = pod.cut.cancelled() => Err(ConnError::Drained),
     }
 }

@@ -13,6 +13,7 @@ mod conn;
 mod descriptors;
 mod dns;
 mod error;
+mod handshakes;
 mod http_server;
 mod inbound;
 mod ingest;

@@ -10,13 +10,13 @@ use proxy_core::decide::guard;
 use proxy_core::model::PodInfo;
 use proxy_hbone::Pool;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept::accept;
 use crate::config::SocketConfig;
 use crate::descriptors::Holder;
+use crate::handshakes::Handshakes;
 use crate::net::listen::{ListenError, Listener, Port, listen};
 use crate::net::netns::Netns;
 use crate::node::Node;
@@ -82,7 +82,7 @@ pub(crate) struct Pod {
     /// The tunnels of connections that were asked for, which no redirected one shares.
     pub(crate) asked: Pool,
     /// Handshakes in progress with peers that are not known yet.
-    pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes: Handshakes,
     /// No new connections; tunnels say goodbye.
     pub(crate) closing: CancellationToken,
     /// What is still open ends now.
@@ -136,7 +136,7 @@ impl Pod {
             node: Arc::clone(node),
             pool: Pool::new(node.settings.clone()),
             asked: Pool::new(node.settings.clone()),
-            handshakes: Semaphore::new(node.tunnel.max_handshakes),
+            handshakes: Handshakes::new(node.tunnel.max_handshakes),
             closing: CancellationToken::new(),
             cut: CancellationToken::new(),
             tasks: TaskTracker::new(),
