@@ -1,6 +1,7 @@
 //! The agent put together: sources and sockets around the enrollment machine.
 
 mod driver;
+mod handle;
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Inputs};
+pub use self::handle::Handle;
 use crate::config::{Config, Endpoint};
 use crate::enroll::{Enrollment, Event};
 use crate::health::Health;
@@ -53,6 +55,8 @@ pub struct Agent {
     plugins: Listener,
     checks: Option<TcpListener>,
     scrapes: Option<TcpListener>,
+    handle: Handle,
+    asked: handle::Asked,
 }
 
 /// Why the agent cannot start or go on.
@@ -127,7 +131,8 @@ impl Agent {
         };
         let scrapes = scrapes(config.serving.metrics).await;
         let (health, metrics) = (Health::default(), Metrics::new());
-        Ok(Self { config, parts, health, metrics, proxies, plugins, checks, scrapes })
+        let (handle, asked) = Handle::new();
+        Ok(Self { config, parts, health, metrics, proxies, plugins, checks, scrapes, handle, asked })
     }
 
     /// What the agent says of itself.
@@ -142,12 +147,20 @@ impl Agent {
         self.metrics.clone()
     }
 
+    /// The way to ask it for something while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Works until `stop`. Pods keep their rules, proxies keep serving them, and the next agent takes over.
     ///
     /// # Errors
     /// A socket fails for good.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { config, parts, health, metrics, proxies, plugins, checks, scrapes } = self;
+        let Self { config, parts, health, metrics, proxies, plugins, checks, scrapes, handle: _, asked } =
+            self;
+        let handed_back = asked.stop;
         let host = Arc::new(parts.host);
         let (notices, notice_inbox) = mpsc::unbounded_channel();
         let (calls, call_inbox) = mpsc::channel(CALLS);
@@ -177,13 +190,20 @@ impl Agent {
             health,
             metrics,
             done,
+            left: asked.left,
             proxies: 0,
             measuring: Arc::new(Semaphore::new(MEASURING)),
         };
-        let inputs = Inputs { events: event_inbox, notices: notice_inbox, calls: call_inbox };
+        let inputs = Inputs {
+            events: event_inbox,
+            notices: notice_inbox,
+            calls: call_inbox,
+            requests: asked.requests,
+        };
         let driven = Box::pin(driver.run(inputs));
         tokio::select! {
             () = stop.cancelled() => Ok(()),
+            () = handed_back.cancelled() => Ok(()),
             () = driven => Ok(()),
             source = server.serve(proxies) => Err(AgentError::Socket { what: "proxies", source }),
             source = socket::serve(plugins, host, calls) => {

@@ -36,6 +36,25 @@ pub enum Why {
     NoSelector,
     /// It ended; a pod that was enrolled is let go.
     Terminal,
+    /// All pods of the node are being withdrawn: the agent is being uninstalled.
+    Uninstalling,
+}
+
+impl Why {
+    /// In a few words, for dumps and log lines.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::OtherNode => "runs on another node",
+            Self::HostNetwork => "uses the host's network",
+            Self::Sidecar => "has a sidecar",
+            Self::ProxyItself => "is a proxy itself",
+            Self::ExcludedNamespace => "its namespace is excluded",
+            Self::NoSelector => "no selector matches it",
+            Self::Terminal => "has ended",
+            Self::Uninstalling => "the node's pods are being withdrawn",
+        }
+    }
 }
 
 /// An annotation's value, or one name in its list, that cannot be read; the pod is treated as if it were absent.

@@ -4,137 +4,26 @@
 //! nothing but themselves. No clock, socket or file is touched here.
 
 mod calls;
+mod command;
+mod dump;
 mod entry;
+mod event;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_plugin_wire::event::Outcome;
-use cni_plugin_wire::zds::{PodUid, WorkloadInfo};
+use cni_plugin_wire::zds::PodUid;
 
 use self::calls::Parked;
+pub use self::command::Command;
+pub use self::dump::PodState;
 use self::entry::{Entry, Goal, Rules, Step, Waiting};
+pub use self::event::{Ended, Event, Moment, RequestId, SandboxName};
 use crate::config::Timing;
-use crate::eligible::{self, Policy, Verdict};
+use crate::eligible::{self, Policy, Verdict, Why};
 use crate::model::{Labels, Namespace, Pod, Redirection};
-use crate::netns::{Netns, NetnsId};
-
-/// Time since the agent began. The machine reads no clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub Duration);
-
-/// A plugin call that is owed an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
-
-/// What the machine is told.
-#[derive(Debug)]
-pub enum Event {
-    NamespaceSeen(Namespace),
-    NamespaceGone(String),
-    /// `recorded` is what the status sink says of the pod.
-    PodSeen {
-        pod: Arc<Pod>,
-        recorded: Option<Redirection>,
-    },
-    PodGone(PodUid),
-    /// Everything that the source holds has been seen once.
-    Synced,
-    /// The plugin holds the pod's start back until it is answered.
-    Add {
-        request: RequestId,
-        sandbox: SandboxName,
-        uid: Option<PodUid>,
-        netns: Arc<Netns>,
-    },
-    /// The plugin takes a sandbox down, and waits a moment with it: until then the proxy can tell the pod's peers.
-    Delete {
-        request: RequestId,
-        sandbox: SandboxName,
-    },
-    /// The plugin asks whether the pod is still as it should be.
-    Check {
-        request: RequestId,
-        sandbox: SandboxName,
-        uid: Option<PodUid>,
-    },
-    /// The sandboxes that the runtime still has.
-    Collect {
-        containers: BTreeSet<String>,
-    },
-    /// A step that was commanded has ended.
-    Done {
-        uid: PodUid,
-        ended: Ended,
-    },
-    /// A proxy serves the pod, told by a snapshot or by falling back to another proxy.
-    Delivered {
-        uid: PodUid,
-        netns: NetnsId,
-    },
-    /// A proxy refused the pod in a snapshot or after falling back.
-    Refused {
-        uid: PodUid,
-        netns: NetnsId,
-        why: String,
-    },
-    /// A proxy disconnected, and what it listened for may have gone with it.
-    ProxyLeft,
-    /// Time has passed.
-    Tick,
-}
-
-/// Names of a pod and of its sandbox, as the runtime gives them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SandboxName {
-    pub namespace: String,
-    pub name: String,
-    pub container: String,
-}
-
-/// How a step ended; the text of a failure is for logs and for whoever reads the pod's events.
-#[derive(Debug)]
-pub enum Ended {
-    Found(Result<Arc<Netns>, String>),
-    Redirected(Result<(), String>),
-    /// The rules are in place but for those of DNS, for which the proxy does not listen.
-    RedirectedButDns,
-    Unredirected(Result<(), String>),
-    Announced(Result<(), String>),
-    Retracted,
-    Recorded(Result<(), String>),
-    /// What differs from the plan, if anything.
-    Inspected(Result<Option<String>, String>),
-}
-
-/// What the shell is to do. Steps for a pod end with exactly one [`Event::Done`].
-#[derive(Debug)]
-pub enum Command {
-    /// Step: look for the pod's network namespace.
-    Find(Arc<Pod>),
-    /// Step: put the pod's rules in place.
-    Redirect { pod: Arc<Pod>, netns: Arc<Netns> },
-    /// Step: take the pod's rules away.
-    Unredirect { pod: Arc<Pod>, netns: Arc<Netns> },
-    /// Step: have a proxy serve the pod.
-    Announce { uid: PodUid, info: WorkloadInfo, netns: Arc<Netns> },
-    /// Step: have all proxies stop serving the pod.
-    Retract { uid: PodUid },
-    /// Step: write or remove what the control plane reads.
-    Record { pod: Arc<Pod>, value: Option<Redirection> },
-    /// Step: compare the pod's rules with the plan.
-    Inspect { pod: Arc<Pod>, netns: Arc<Netns> },
-    /// From now on, proxies that connect are told to leave their proxy for this pod alone.
-    Keep { uid: PodUid },
-    /// What is known is complete: proxies may be given their snapshot.
-    Serve,
-    /// Namespaces whose labels select pods, for plugin calls that find the agent away.
-    Remember { namespaces: BTreeSet<String> },
-    /// Answer a plugin call.
-    Answer { request: RequestId, outcome: Outcome },
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -146,6 +35,8 @@ pub struct Enrollment {
     pods: BTreeMap<PodUid, Entry>,
     parked: Vec<Parked>,
     gate: Gate,
+    /// No pod is wanted any more.
+    uninstalling: bool,
 }
 
 /// Proxies stop serving what a snapshot leaves out, so none is given before it can be complete.
@@ -160,14 +51,6 @@ enum Gate {
     Open,
 }
 
-impl Moment {
-    /// This moment and some time.
-    #[must_use]
-    pub const fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(time))
-    }
-}
-
 impl Enrollment {
     #[must_use]
     pub const fn new(policy: Policy, timing: Timing) -> Self {
@@ -179,6 +62,7 @@ impl Enrollment {
             pods: BTreeMap::new(),
             parked: Vec::new(),
             gate: Gate::Unsynced,
+            uninstalling: false,
         }
     }
 
@@ -220,12 +104,26 @@ impl Enrollment {
         !matches!(self.gate, Gate::Unsynced)
     }
 
+    /// Whether all pods are to leave the mesh.
+    #[must_use]
+    pub const fn is_uninstalling(&self) -> bool {
+        self.uninstalling
+    }
+
     /// How many pods are enrolled, and how many are selected but not there yet.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let wanted = self.pods.values().filter(|entry| self.goal(entry) == Goal::In);
         let (enrolled, pending): (Vec<&Entry>, Vec<&Entry>) = wanted.partition(|entry| entry.enrolled());
         (enrolled.len(), pending.len())
+    }
+
+    /// The pods that are still in the mesh, or partly, although all are to leave it; `None` before the source is read.
+    #[must_use]
+    pub fn left(&self) -> Option<Vec<String>> {
+        let stays = |entry: &&Entry| !entry.withdrawn();
+        self.is_synced()
+            .then(|| self.pods.values().filter(stays).map(|entry| entry.pod.full_name()).collect())
     }
 
     fn take(&mut self, event: Event, now: Moment, out: &mut Vec<Command>) -> Touched {
@@ -277,6 +175,12 @@ impl Enrollment {
             }
             Event::ProxyLeft => {
                 self.measure_soon(now);
+                Touched::All
+            }
+            Event::WithdrawAll => {
+                self.uninstalling = true;
+                self.pods.values_mut().for_each(Entry::hurry);
+                self.remember(out);
                 Touched::All
             }
             Event::Tick => Touched::All,
@@ -370,8 +274,13 @@ impl Enrollment {
         }
         let selected =
             |(name, labels): &(&String, &Labels)| eligible::namespace_selected(&self.policy, name, labels);
-        let namespaces: BTreeSet<String> =
-            self.namespaces.iter().filter(selected).map(|(name, _)| name.clone()).collect();
+        let namespaces: BTreeSet<String> = self
+            .namespaces
+            .iter()
+            .filter(|_| !self.uninstalling)
+            .filter(selected)
+            .map(|(name, _)| name.clone())
+            .collect();
         if self.remembered.as_ref() != Some(&namespaces) {
             self.remembered = Some(namespaces.clone());
             out.push(Command::Remember { namespaces });
@@ -389,6 +298,9 @@ impl Enrollment {
     }
 
     fn verdict(&self, pod: &Pod) -> Verdict {
+        if self.uninstalling {
+            return Verdict::NotSelected(Why::Uninstalling);
+        }
         let none = Labels::new();
         let labels = self.namespaces.get(&pod.metadata.namespace).unwrap_or(&none);
         eligible::verdict(&self.policy, pod, labels)

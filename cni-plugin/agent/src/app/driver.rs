@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::handle::Request;
 use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, SandboxName};
 use crate::health::{Facts, Health};
 use crate::metrics::{Metrics, PodState, Reconciled, Step};
@@ -32,6 +33,8 @@ pub(super) struct Driver {
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     pub(super) done: mpsc::UnboundedSender<Event>,
+    /// Pods still in the mesh, once all are to leave it.
+    pub(super) left: watch::Sender<Option<Vec<String>>>,
     /// Connected when they were last heard of.
     pub(super) proxies: usize,
     /// Measurements at once: each runs programs, and a proxy that ends is a reason to measure every pod.
@@ -43,6 +46,7 @@ pub(super) struct Inputs {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     pub(super) notices: mpsc::UnboundedReceiver<Notice>,
     pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) requests: mpsc::UnboundedReceiver<Request>,
 }
 
 /// Calls that are owed an answer, and steps under way.
@@ -70,6 +74,7 @@ impl Driver {
                 Some(notice) = inputs.notices.recv() => self.notice(notice),
                 Some(event) = inputs.events.recv() => Some(event),
                 Some(call) = inputs.calls.recv() => self.call(call, &mut open),
+                Some(request) = inputs.requests.recv() => self.request(request, now),
                 () = sleep_until(wake.unwrap_or(began)), if wake.is_some() => Some(Event::Tick),
                 Some(_) = open.steps.join_next() => None,
                 else => return,
@@ -106,6 +111,16 @@ impl Driver {
                 self.report();
                 let before = std::mem::replace(&mut self.proxies, count);
                 (count < before).then_some(Event::ProxyLeft)
+            }
+        }
+    }
+
+    fn request(&self, request: Request, now: Moment) -> Option<Event> {
+        match request {
+            Request::Withdraw => Some(Event::WithdrawAll),
+            Request::Dump(answer) => {
+                let _ = answer.send(self.machine.dump(now));
+                None
             }
         }
     }
@@ -281,6 +296,14 @@ impl Driver {
     fn report(&self) {
         let (enrolled, pending) = self.machine.counts();
         let synced = self.machine.is_synced();
+        if self.machine.is_uninstalling() {
+            let left = self.machine.left();
+            self.left.send_if_modified(|known| {
+                let differs = *known != left;
+                *known = left;
+                differs
+            });
+        }
         let proxies = self.server.connected();
         self.health.set(Facts { synced, proxies, enrolled, pending });
         self.metrics.proxies.connected(proxies);

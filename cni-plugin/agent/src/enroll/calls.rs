@@ -79,7 +79,7 @@ impl Enrollment {
         }
         let none = Labels::new();
         let labels = self.namespaces.get(&sandbox.namespace).unwrap_or(&none);
-        if eligible::namespace_selected(&self.policy, &sandbox.namespace, labels) {
+        if !self.uninstalling && eligible::namespace_selected(&self.policy, &sandbox.namespace, labels) {
             let SandboxName { namespace, name, .. } = sandbox;
             failed(&format!("pod {namespace}/{name} is not known to the node agent yet"), true)
         } else {

@@ -32,6 +32,21 @@ pub(super) enum Step {
     Inspect(NetnsId),
 }
 
+impl Step {
+    /// For dumps.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Find => "find",
+            Self::Redirect(_) => "redirect",
+            Self::Unredirect => "unredirect",
+            Self::Announce(_) => "announce",
+            Self::Retract => "retract",
+            Self::Record(_) => "record",
+            Self::Inspect(_) => "inspect",
+        }
+    }
+}
+
 /// Which namespace holds our rules for the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rules {
@@ -224,6 +239,11 @@ impl Entry {
             && !self.dns_due
             && self.announced == Some(id)
             && self.recorded == Some(Redirection::Enabled)
+    }
+
+    /// Nothing of ours is in the pod, at its proxy or in its status.
+    pub(super) fn withdrawn(&self) -> bool {
+        self.rules == Rules::Absent && !self.booked && self.recorded.is_none() && self.busy.is_none()
     }
 
     /// A namespace handed over by the plugin while it holds the pod's start back.

@@ -1,4 +1,7 @@
+use cni_plugin_wire::event::Outcome;
+
 use super::*;
+use crate::netns::Netns;
 use crate::netns::tests::stand_in;
 use crate::selector;
 
@@ -808,4 +811,35 @@ fn a_status_that_cannot_be_written_is_tried_again() {
     rig.done("a", Ended::Redirected(Ok(())));
     assert_eq!(rig.done("a", Ended::Recorded(Err("disk full".to_owned()))), [""; 0]);
     assert_eq!(rig.later(1), ["record a enabled"]);
+}
+
+#[test]
+fn an_uninstall_withdraws_every_pod_and_takes_none_in() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    assert_eq!(rig.on(Event::WithdrawAll), ["remember ", "record a pending"]);
+    assert_eq!(rig.machine.left(), Some(vec!["mesh/a".to_owned()]));
+    rig.done("a", Ended::Recorded(Ok(())));
+    assert_eq!(rig.later(1), ["unredirect a"]);
+    rig.done("a", Ended::Unredirected(Ok(())));
+    rig.done("a", Ended::Retracted);
+    assert_eq!(rig.machine.left(), Some(vec!["mesh/a".to_owned()]));
+    rig.done("a", Ended::Recorded(Ok(())));
+    assert_eq!(rig.machine.left(), Some(Vec::new()));
+    rig.seen(&without_address("b"));
+    assert_eq!(rig.add(1, "b", "c1", &Arc::new(stand_in())), ["answer 1 NotSelected"]);
+}
+
+#[test]
+fn a_dump_says_what_is_known_of_every_pod() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("b"));
+    let dump = rig.machine.dump(rig.now);
+    let told: Vec<_> =
+        dump.iter().map(|pod| (pod.name.as_str(), pod.goal, pod.enrolled, pod.verdict)).collect();
+    assert_eq!(
+        told,
+        [("mesh/a", "in", true, "selected"), ("mesh/b", "out", false, "no selector matches it")]
+    );
+    let a = dump.first().unwrap();
+    assert_eq!((a.recorded, a.announced.as_ref()), (Some("enabled"), Some(&a.rules)));
 }

@@ -1,0 +1,86 @@
+//! What the machine knows of every pod, for whoever looks into it.
+
+use cni_plugin_wire::zds::PodUid;
+use serde::Serialize;
+
+use super::entry::{Entry, Goal, Rules, Step};
+use super::{Enrollment, Moment};
+use crate::eligible::Verdict;
+use crate::model::Redirection;
+use crate::netns::NetnsId;
+
+/// One pod, as the machine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PodState {
+    pub uid: String,
+    /// `namespace/name`.
+    pub name: String,
+    /// What is to become of it: `in`, `out` of the mesh, or `dead`.
+    pub goal: &'static str,
+    /// Why it is selected or not.
+    pub verdict: &'static str,
+    /// Everything that enrollment promises is done.
+    pub enrolled: bool,
+    /// Its network namespace, as `device:inode`.
+    pub netns: Option<String>,
+    pub container: Option<String>,
+    /// `absent`, `unknown`, or the namespace that holds them.
+    pub rules: String,
+    /// The namespace for which a proxy acknowledged that it serves it.
+    pub announced: Option<String>,
+    /// What the control plane reads.
+    pub recorded: Option<&'static str>,
+    /// The step under way.
+    pub step: Option<&'static str>,
+    pub failures: u32,
+    pub last_failure: Option<String>,
+    /// Until it is measured again.
+    pub measured_in_ms: Option<u64>,
+}
+
+impl Enrollment {
+    /// Every pod of the node that is known, in order of their UIDs.
+    #[must_use]
+    pub fn dump(&self, now: Moment) -> Vec<PodState> {
+        self.pods.iter().map(|(uid, entry)| self.state(uid, entry, now)).collect()
+    }
+
+    fn state(&self, uid: &PodUid, entry: &Entry, now: Moment) -> PodState {
+        let until = |at: Moment| u64::try_from(at.0.saturating_sub(now.0).as_millis()).unwrap_or(u64::MAX);
+        PodState {
+            uid: uid.0.clone(),
+            name: entry.pod.full_name(),
+            goal: match self.goal(entry) {
+                Goal::In => "in",
+                Goal::Out => "out",
+                Goal::Dead => "dead",
+            },
+            verdict: verdict(self.verdict(&entry.pod)),
+            enrolled: entry.enrolled(),
+            netns: entry.sandbox.netns.as_ref().map(|netns| written(netns.id())),
+            container: entry.sandbox.container.clone(),
+            rules: match entry.rules {
+                Rules::Absent => "absent".to_owned(),
+                Rules::Unknown => "unknown".to_owned(),
+                Rules::In(id) => written(id),
+            },
+            announced: entry.announced.map(written),
+            recorded: entry.recorded.map(Redirection::value),
+            step: entry.busy.map(Step::name),
+            failures: entry.failures,
+            last_failure: Some(entry.last_failure.clone()).filter(|why| !why.is_empty()),
+            measured_in_ms: entry.measure_at.map(until),
+        }
+    }
+}
+
+fn written(id: NetnsId) -> String {
+    format!("{}:{}", id.dev, id.inode)
+}
+
+const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Selected => "selected",
+        Verdict::NotSelected(why) => why.words(),
+    }
+}
