@@ -6,6 +6,7 @@ pub mod eligible;
 pub mod enroll;
 pub mod health;
 mod http_server;
+pub mod install;
 pub mod metrics;
 pub mod model;
 pub mod netns;
