@@ -1,9 +1,13 @@
 //! The parts of a Kubernetes Pod and Namespace that enrollment reads.
 
+mod containers;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer};
+
+pub use containers::{Container, ContainerPort, Endpoint, Handler, Lifecycle, PortRef, UnusablePort};
 
 /// Label or annotation names and values.
 pub type Labels = BTreeMap<String, String>;
@@ -50,6 +54,10 @@ pub struct PodSpec {
     pub node_name: String,
     #[serde(default)]
     pub service_account_name: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub containers: Vec<Container>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub init_containers: Vec<Container>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
