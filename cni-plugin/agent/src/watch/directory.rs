@@ -115,7 +115,7 @@ impl Directory {
         for object in self.files.values().filter_map(|file| file.objects.as_ref()).flatten() {
             match object {
                 Object::Pod(pod) => {
-                    pods.insert(PodUid(pod.metadata.uid.clone()), pod);
+                    pods.insert(PodUid(pod.metadata.uid.clone()), &**pod);
                 }
                 Object::Namespace(namespace) => {
                     namespaces.insert(namespace.metadata.name.clone(), namespace);

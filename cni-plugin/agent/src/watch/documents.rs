@@ -10,7 +10,7 @@ use crate::model::{Namespace, Pod};
 /// An object that enrollment reads.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Object {
-    Pod(Pod),
+    Pod(Box<Pod>),
     Namespace(Namespace),
 }
 
@@ -91,7 +91,7 @@ impl Reader<'_> {
                     "default".clone_into(&mut pod.metadata.namespace);
                 }
                 pod.ensure_uid();
-                Ok(Some(Object::Pod(pod)))
+                Ok(Some(Object::Pod(Box::new(pod))))
             }
             ("v1", "Namespace") => {
                 let namespace: Namespace = self.typed("Namespace")?;
