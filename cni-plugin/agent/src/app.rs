@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
 use crate::redirect::{Kernel, Redirect, chain};
 use crate::report::{self, Reporter};
-use crate::socket;
+use crate::socket::{self, Desk};
 use crate::status::{self, StatusError, StatusSink};
 use crate::watch::{Change, Directory, PodSource};
 use crate::zds::{Deadlines, Server};
@@ -180,6 +180,7 @@ impl Agent {
         if let Some(listener) = scrapes {
             tasks.spawn(metrics.clone().serve(listener));
         }
+        let desk = Desk { host, calls, metrics: metrics.plugin.clone() };
         let driver = Driver {
             machine: Enrollment::new(config.policy, config.timing),
             server: server.clone(),
@@ -206,7 +207,7 @@ impl Agent {
             () = handed_back.cancelled() => Ok(()),
             () = driven => Ok(()),
             source = server.serve(proxies) => Err(AgentError::Socket { what: "proxies", source }),
-            source = socket::serve(plugins, host, calls) => {
+            source = socket::serve(plugins, desk) => {
                 Err(AgentError::Socket { what: "plugin calls", source })
             }
         }

@@ -76,7 +76,7 @@ pub struct Raw {
     /// How long a plugin call waits for its pod to become known [default: 3s]
     #[arg(long, env = "POD_WAIT", value_name = "DURATION")]
     pub pod_wait: Option<String>,
-    /// How long a plugin call may take in all; plugins wait for five seconds [default: 4500ms]
+    /// How long a plugin call may take in all; plugins wait for 20 seconds [default: 15s]
     #[arg(long, env = "PLUGIN_DEADLINE", value_name = "DURATION")]
     pub plugin_deadline: Option<String>,
     #[command(flatten)]
@@ -289,7 +289,7 @@ const MEASURE: Duration = Duration::from_secs(30);
 const WITHDRAW_GRACE: Duration = Duration::from_secs(1);
 const POD_WAIT: Duration = Duration::from_secs(3);
 /// Below the time that the plugin waits: an answer says more than silence.
-const PLUGIN_DEADLINE: Duration = Duration::from_millis(4500);
+const PLUGIN_DEADLINE: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::CniError;
@@ -141,6 +142,12 @@ impl Command {
             Self::Status => "STATUS",
             Self::Version => "VERSION",
         }
+    }
+}
+
+impl fmt::Display for Pod {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Config {
     /// Whether STATUS fails while the agent is away. The kubelet starts no pod on the pod network of a node whose network
     /// is not ready, so this is only for agents on the host's network: another could never come back.
     pub(crate) status_needs_agent: bool,
+    /// Whether STATUS fails while no proxy is connected. A proxy on the pod network could never come back either.
+    pub(crate) status_needs_proxy: bool,
     /// Containers that still exist, when the runtime collects garbage.
     pub(crate) valid_container_ids: Option<Vec<String>>,
 }
@@ -65,6 +67,7 @@ impl Config {
             exclude_namespaces: raw.exclude_namespaces.unwrap_or_default(),
             agent_namespace: raw.pod_namespace,
             status_needs_agent: raw.status_needs_agent.unwrap_or(false),
+            status_needs_proxy: raw.status_needs_proxy.unwrap_or(false),
             log_level: raw.log_level.unwrap_or_default(),
             valid_container_ids: raw.valid_attachments.map(|attachments| {
                 attachments.into_iter().map(|attachment| attachment.container_id).collect()
@@ -120,6 +123,7 @@ struct Raw {
     exclude_namespaces: Option<BTreeSet<String>>,
     pod_namespace: Option<String>,
     status_needs_agent: Option<bool>,
+    status_needs_proxy: Option<bool>,
     #[serde(alias = "plugin_log_level")]
     log_level: Option<Level>,
     #[serde(rename = "cni.dev/valid-attachments")]

@@ -86,42 +86,46 @@ pub enum CniError {
     },
     /// The agent gave no answer, and the pod belongs to the mesh.
     #[error(
-        "the node agent gives no answer on {socket}, and pods of namespace {namespace} belong to the mesh: \
-         the pod waits for the agent", socket = socket.display()
+        "pod {pod} belongs to the mesh and waits for the node agent, which gives no answer on {socket}: the pod starts \
+         by itself once the agent's pod on this node is back", socket = socket.display()
     )]
     AgentAway {
         /// Where it should listen.
         socket: PathBuf,
-        /// The pod's namespace.
-        namespace: String,
+        /// `namespace/name`
+        pod: String,
         /// What was heard instead.
         #[source]
         source: EventError,
     },
     /// The agent gave no answer, and the file of selected namespaces cannot be used.
     #[error(
-        "the node agent gives no answer on {socket}, and whether pods of namespace {namespace} belong \
-         to the mesh cannot be told: the pod waits for the agent", socket = socket.display()
+        "the node agent gives no answer on {socket}, and whether pod {pod} belongs to the mesh cannot be told: the pod \
+         starts by itself once the agent's pod on this node is back", socket = socket.display()
     )]
     AgentAwayAndCacheUnusable {
         /// Where it should listen.
         socket: PathBuf,
-        /// The pod's namespace.
-        namespace: String,
+        /// `namespace/name`
+        pod: String,
         /// What is wrong with the file.
         #[source]
         source: CacheError,
     },
     /// The agent could not do it now.
-    #[error("the node agent asks to try again later: {message}")]
+    #[error("the node agent asks to try pod {pod} again later: {message}")]
     AgentBusy {
-        /// Its words.
+        /// `namespace/name`
+        pod: String,
+        /// The agent's words.
         message: String,
     },
     /// The agent will not do it.
-    #[error("the node agent refuses: {message}")]
+    #[error("the node agent refuses pod {pod}: {message}")]
     AgentRefused {
-        /// Its words.
+        /// `namespace/name`
+        pod: String,
+        /// The agent's words.
         message: String,
     },
     /// The agent's answer does not fit the question.
@@ -139,6 +143,12 @@ pub enum CniError {
     /// STATUS: the agent cannot serve an ADD.
     #[error("the node agent cannot serve pods: {message}")]
     NotReady {
+        /// Its words.
+        message: String,
+    },
+    /// STATUS: the agent decides, but traffic of captured pods goes nowhere.
+    #[error("captured pods of this node reach nobody: {message}")]
+    Limited {
         /// Its words.
         message: String,
     },
@@ -160,6 +170,7 @@ impl CniError {
             Self::NetnsIsHost { .. } => 8,
             Self::AgentAway { .. } | Self::AgentAwayAndCacheUnusable { .. } | Self::AgentBusy { .. } => 11,
             Self::NotAvailable { .. } | Self::NotReady { .. } => 50,
+            Self::Limited { .. } => 51,
             Self::AgentRefused { .. } | Self::AgentConfused | Self::Panicked => 999,
         }
     }

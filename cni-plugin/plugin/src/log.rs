@@ -1,8 +1,11 @@
-//! Lines on stderr, which runtimes keep; stdout belongs to the answer.
+//! Lines on stderr, which runtimes keep, and the same lines kept for the agent's log; stdout belongs to the answer.
+//!
+//! There is no file of the plugin's own: what the agent does not hear, because it is away, is in the runtime's log.
 
 use std::fmt;
 use std::io::Write;
 
+use cni_plugin_wire::event::{self, Line};
 use serde::Deserialize;
 
 /// From what weight on a line is written.
@@ -32,23 +35,39 @@ impl From<String> for Level {
 
 /// Where lines go.
 pub(crate) struct Log<'a> {
-    pub(crate) level: Level,
-    pub(crate) out: &'a mut dyn Write,
+    level: Level,
+    out: &'a mut dyn Write,
+    kept: Vec<Line>,
 }
 
-impl Log<'_> {
+impl<'a> Log<'a> {
+    pub(crate) fn new(level: Level, out: &'a mut dyn Write) -> Self {
+        Self { level, out, kept: Vec::new() }
+    }
+
+    /// The lines so far.
+    pub(crate) fn into_lines(self) -> Vec<Line> {
+        self.kept
+    }
+
     pub(crate) fn debug(&mut self, line: fmt::Arguments<'_>) {
-        self.write(Level::Debug, "debug", line);
+        self.write(Level::Debug, ("debug", event::Level::Debug), line);
     }
 
     pub(crate) fn warn(&mut self, line: fmt::Arguments<'_>) {
-        self.write(Level::Warn, "warn", line);
+        self.write(Level::Warn, ("warn", event::Level::Warn), line);
     }
 
-    fn write(&mut self, level: Level, name: &str, line: fmt::Arguments<'_>) {
-        if level >= self.level {
-            // A runtime that closed stderr wants no lines.
-            let _ = writeln!(self.out, "adit-cni {name} {line}");
+    pub(crate) fn error(&mut self, line: fmt::Arguments<'_>) {
+        self.write(Level::Error, ("error", event::Level::Error), line);
+    }
+
+    fn write(&mut self, level: Level, (name, kept): (&str, event::Level), line: fmt::Arguments<'_>) {
+        if level < self.level {
+            return;
         }
+        // A runtime that closed stderr wants no lines.
+        let _ = writeln!(self.out, "adit-cni {name} {line}");
+        self.kept.push(Line { level: kept, message: line.to_string() });
     }
 }

@@ -5,11 +5,12 @@ mod tests;
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::event::{
-    self, AddPod, CheckPod, Collect, DATAGRAM_LIMIT, DelPod, Event, EventError, Outcome,
+    self, AddPod, CheckPod, Collect, DATAGRAM_LIMIT, DelPod, Event, EventError, Outcome, Said,
 };
 use cni_plugin_wire::seqpacket::BlockingConnection;
 use serde_json::Value;
@@ -44,6 +45,12 @@ impl Reply {
 
 /// Carries out the call that `environment` and `input` describe. Lines for people go to `stderr`.
 pub fn run(environment: &Environment, input: impl Read, stderr: &mut dyn Write) -> Reply {
+    // A runtime must get an error document whatever happens here.
+    let work = AssertUnwindSafe(|| serve(environment, input, stderr));
+    catch_unwind(work).unwrap_or_else(|_| Reply::failed(&CniError::Panicked))
+}
+
+fn serve(environment: &Environment, input: impl Read, stderr: &mut dyn Write) -> Reply {
     let call = match Call::understand(environment) {
         Ok(Some(call)) => call,
         Ok(None) => {
@@ -59,8 +66,15 @@ pub fn run(environment: &Environment, input: impl Read, stderr: &mut dyn Write) 
         Ok(config) => config,
         Err(error) => return Reply::failed(&error),
     };
-    let mut log = Log { level: config.log_level, out: stderr };
-    match carry_out(&call, &config, &mut log) {
+    let mut log = Log::new(config.log_level, stderr);
+    let outcome = carry_out(&call, &config, &mut log);
+    match &outcome {
+        // The agent wrote its own words down already.
+        Ok(_) | Err(CniError::AgentBusy { .. } | CniError::AgentRefused { .. }) => {}
+        Err(error) => log.error(format_args!("{} failed: {}", call.command.name(), chain(error))),
+    }
+    say(&call, &config, log);
+    match outcome {
         Ok(document) => Reply::done(document.as_ref()),
         Err(error) => {
             let document = error.document(config.version.name());
@@ -90,7 +104,7 @@ fn add(call: &Call, config: &Config, log: &mut Log<'_>) -> Result<(), CniError> 
     let pod = Pod::parse(&call.args)?;
     let netns = Netns::open(call)?;
     if is_exempt(&pod, config) {
-        log.debug(format_args!("{}/{} is none of the mesh's", pod.namespace, pod.name));
+        log.debug(format_args!("{pod} is none of the mesh's"));
         return Ok(());
     }
     let netns = match netns {
@@ -154,11 +168,12 @@ fn gc(call: &Call, config: &Config, log: &mut Log<'_>) -> Result<(), CniError> {
 
 fn status(call: &Call, config: &Config) -> Result<(), CniError> {
     needs(V1_1_0, call, config)?;
-    if !config.status_needs_agent {
+    if !config.status_needs_agent && !config.status_needs_proxy {
         return Ok(());
     }
-    match ask(config, &Event::<OwnedFd>::Status, PATIENCE) {
-        Ok(Outcome::Done | Outcome::Enrolled | Outcome::NotSelected) => Ok(()),
+    match ask(config, &Event::<OwnedFd>::Status, SHORT_PATIENCE) {
+        Ok(Outcome::Limited { message }) if config.status_needs_proxy => Err(CniError::Limited { message }),
+        Ok(Outcome::Limited { .. } | Outcome::Done | Outcome::Enrolled | Outcome::NotSelected) => Ok(()),
         Ok(Outcome::Failed { message, retry: _ }) => Err(CniError::NotReady { message }),
         Err(source) => Err(CniError::NotAvailable { socket: config.agent_socket.clone(), source }),
     }
@@ -180,34 +195,37 @@ fn judge(
 ) -> Result<(), CniError> {
     match heard {
         Ok(Outcome::Enrolled | Outcome::NotSelected) => Ok(()),
-        Ok(Outcome::Failed { message, retry: true }) => Err(CniError::AgentBusy { message }),
-        Ok(Outcome::Failed { message, retry: false }) => Err(CniError::AgentRefused { message }),
-        Ok(Outcome::Done) => Err(CniError::AgentConfused),
+        Ok(Outcome::Failed { message, retry: true }) => {
+            Err(CniError::AgentBusy { pod: pod.to_string(), message })
+        }
+        Ok(Outcome::Failed { message, retry: false }) => {
+            Err(CniError::AgentRefused { pod: pod.to_string(), message })
+        }
+        Ok(Outcome::Done | Outcome::Limited { .. }) => Err(CniError::AgentConfused),
         Err(error) => without_agent(error, pod, config, log),
     }
 }
 
 /// Pods of the mesh wait, because they would start unprotected; all others start, because the node must work.
 fn without_agent(heard: EventError, pod: &Pod, config: &Config, log: &mut Log<'_>) -> Result<(), CniError> {
-    let namespace = pod.namespace.clone();
     let socket = config.agent_socket.clone();
-    if namespace != NODE_CRITICAL_NAMESPACE {
+    if pod.namespace != NODE_CRITICAL_NAMESPACE {
         match SelectedNamespaces::read(&config.selected_namespaces) {
-            Ok(Some(selected)) if selected.contains(&namespace) => {
-                return Err(CniError::AgentAway { socket, namespace, source: heard });
+            Ok(Some(selected)) if selected.contains(&pod.namespace) => {
+                return Err(CniError::AgentAway { socket, pod: pod.to_string(), source: heard });
             }
             Ok(_) => {}
             Err(source) => {
                 log.warn(format_args!("no answer from the node agent: {}", chain(&heard)));
-                return Err(CniError::AgentAwayAndCacheUnusable { socket, namespace, source });
+                let pod = pod.to_string();
+                return Err(CniError::AgentAwayAndCacheUnusable { socket, pod, source });
             }
         }
     }
     log.warn(format_args!(
-        "no answer from the node agent on {} ({}): {namespace}/{} starts outside the mesh until the agent returns",
+        "no answer from the node agent on {} ({}): {pod} starts outside the mesh until the agent returns",
         socket.display(),
         chain(&heard),
-        pod.name
     ));
     Ok(())
 }
@@ -215,12 +233,31 @@ fn without_agent(heard: EventError, pod: &Pod, config: &Config, log: &mut Log<'_
 /// What the agent may miss: it compares with the node anyway when it returns.
 fn tell(config: &Config, event: &Event, log: &mut Log<'_>) {
     match ask(config, event, SHORT_PATIENCE) {
-        Ok(Outcome::Done | Outcome::Enrolled | Outcome::NotSelected) => {}
+        Ok(Outcome::Done | Outcome::Enrolled | Outcome::NotSelected | Outcome::Limited { .. }) => {}
         Ok(Outcome::Failed { message, retry: _ }) => {
             log.warn(format_args!("the node agent failed: {message}"))
         }
         Err(error) => log.warn(format_args!("no answer from the node agent: {}", chain(&error))),
     }
+}
+
+/// Hands the log's lines to the agent if it takes them at once. Most calls have none.
+fn say(call: &Call, config: &Config, log: Log<'_>) {
+    let lines = log.into_lines();
+    if lines.is_empty() {
+        return;
+    }
+    let pod = Pod::parse(&call.args).ok().filter(Pod::is_named).map(|pod| pod.to_string());
+    let said = Said {
+        command: call.command.name().to_owned(),
+        pod: pod.unwrap_or_default(),
+        container_id: call.container_id.clone(),
+        lines,
+    };
+    // Whatever goes wrong here is on stderr already.
+    let _ = BlockingConnection::connect(&config.agent_socket, DATAGRAM_LIMIT, NO_PATIENCE)
+        .map_err(EventError::from)
+        .and_then(|connection| event::tell(&connection, &Event::<OwnedFd>::Say(said)));
 }
 
 fn ask<N: AsFd>(config: &Config, event: &Event<N>, patience: Duration) -> Result<Outcome, EventError> {
@@ -248,7 +285,10 @@ fn pretty(document: &Value) -> String {
 const AGENT_POD_PREFIX: &str = "istio-cni-node-";
 /// A node cannot recover without the pods in here.
 const NODE_CRITICAL_NAMESPACE: &str = "kube-system";
-/// How long a starting pod waits for the agent, at each step of the talk.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a starting pod waits for the agent in all: longer than the agent takes to say what is wrong, shorter than any
+/// runtime waits for a plugin.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long an ending pod does.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+const SHORT_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a call waits to be rid of its log.
+const NO_PATIENCE: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 
 use cni_plugin_wire::cache::SelectedNamespaces;
-use cni_plugin_wire::event::{self, Event, Outcome};
+use cni_plugin_wire::event::{self, Event, Level, Outcome};
 use cni_plugin_wire::seqpacket::Listener;
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn without_the_agent_pods_of_selected_namespaces_wait_and_others_start() {
     node.select(&["shop", "kube-system"]);
     let error = node.call("ADD").run().failure();
     assert_eq!(error["code"], 11);
-    assert!(error["msg"].as_str().unwrap().contains("namespace shop"), "{error}");
+    assert!(error["msg"].as_str().unwrap().starts_with("pod shop/web belongs to the mesh"), "{error}");
     assert!(error["details"].as_str().unwrap().contains("connect to "), "{error}");
     for namespace in ["other", "kube-system"] {
         let answer = node.call("ADD").pod(namespace, "web").run();
@@ -237,6 +237,69 @@ fn status_is_the_agents_where_it_was_asked_for() {
 }
 
 #[test]
+fn a_node_without_a_proxy_is_limited_only_where_that_was_asked_for() {
+    let node = Node::new("status-proxy");
+    let status = |key: &str| node.call("STATUS").config("cniVersion", "1.1.0").config(key, true);
+    let limited = || Outcome::Limited { message: "no proxy is connected".to_owned() };
+    let agent = node.agent(limited());
+    status("status_needs_agent").run().silence();
+    agent.join().unwrap();
+    let agent = node.agent(limited());
+    let error = status("status_needs_proxy").run().failure();
+    assert_eq!(error["code"], 51);
+    assert!(error["msg"].as_str().unwrap().contains("no proxy is connected"), "{error}");
+    agent.join().unwrap();
+    assert_eq!(status("status_needs_proxy").run().failure()["code"], 50);
+}
+
+#[test]
+fn what_the_plugin_says_the_agent_hears_too() {
+    let node = Node::new("says");
+    let agent = node.serve(None);
+    let answer = node.call("ADD").env("CNI_NETNS", "/nowhere/c1").run();
+    assert!(
+        answer.stderr.contains("adit-cni error ADD failed: open the network namespace"),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(answer.failure()["code"], 5);
+    let Event::Say(said) = agent.join().unwrap() else { panic!("no lines") };
+    assert_eq!((said.command.as_str(), said.pod.as_str()), ("ADD", "shop/web"));
+    let [line] = said.lines.as_slice() else { panic!("{said:?}") };
+    assert_eq!(line.level, Level::Error);
+    assert!(line.message.starts_with("ADD failed: open the network namespace"), "{line:?}");
+}
+
+#[test]
+fn an_agent_of_another_release_is_an_agent_away_that_says_so() {
+    let node = Node::new("release");
+    node.select(&["shop"]);
+    let agent = node.answer_raw(br#"{"version":2,"outcome":"summoned"}"#);
+    let error = node.call("ADD").run().failure();
+    assert_eq!(error["code"], 11);
+    assert!(error["details"].as_str().unwrap().contains("plugin and agent differ"), "{error}");
+    agent.join().unwrap();
+    let agent = node.answer_raw(br#"{"version":2,"outcome":"summoned"}"#);
+    node.call("ADD").pod("other", "web").run().success();
+    agent.join().unwrap();
+}
+
+#[test]
+fn an_older_agent_that_does_not_know_a_word_costs_nothing_but_that_word() {
+    let node = Node::new("older");
+    let told = r#"{"version":1,"outcome":"failed","message":"the call is not understood","retry":false}"#;
+    for command in ["DEL", "GC"] {
+        let agent = node.answer_raw(told.as_bytes());
+        node.call(command)
+            .config("cniVersion", "1.1.0")
+            .config("cni.dev/valid-attachments", json!([{ "containerID": "c1", "ifname": "eth0" }]))
+            .run()
+            .silence();
+        agent.join().unwrap();
+    }
+}
+
+#[test]
 fn commands_younger_than_the_configuration_are_refused() {
     let node = Node::new("young");
     for (command, version) in [("CHECK", "0.3.1"), ("GC", "1.0.0"), ("STATUS", "1.0.0")] {
@@ -326,6 +389,22 @@ impl Node {
                     event::answer(&connection, &outcome).await.unwrap();
                 }
                 event
+            })
+        })
+    }
+
+    /// An agent that answers one packet with these bytes.
+    fn answer_raw(&self, bytes: &[u8]) -> JoinHandle<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let entered = runtime.enter();
+        let listener = Listener::bind(&self.socket(), 0o600, event::DATAGRAM_LIMIT).unwrap();
+        drop(entered);
+        let bytes = bytes.to_vec();
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let connection = listener.accept().await.unwrap();
+                connection.recv().await.unwrap();
+                connection.send(&bytes, None).await.unwrap();
             })
         })
     }

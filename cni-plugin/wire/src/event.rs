@@ -70,6 +70,42 @@ pub struct Collect {
     pub container_ids: Vec<String>,
 }
 
+/// What the plugin said on its stderr, for the agent's log: on many nodes nobody reads the runtime's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The runtime's command: `ADD`, ...
+    pub command: String,
+    /// `namespace/name`, or empty.
+    pub pod: String,
+    /// The sandbox's container id, or empty.
+    pub container_id: String,
+    /// In their order.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// How much it weighs.
+    pub level: Level,
+    /// What it says.
+    pub message: String,
+}
+
+/// The weight of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// For whoever looks for a fault.
+    Debug,
+    /// What happened.
+    Info,
+    /// What may need a person.
+    Warn,
+    /// What failed.
+    Error,
+}
+
 /// Plugin to agent. `N` is the descriptor of the pod's network namespace: owned when received, borrowed when sent.
 #[derive(Debug)]
 pub enum Event<N = OwnedFd> {
@@ -86,8 +122,11 @@ pub enum Event<N = OwnedFd> {
     Check(CheckPod),
     /// Answered by `Done` or `Failed`.
     Collect(Collect),
-    /// Answered by `Done` when the agent can serve an Add, `Failed` otherwise.
+    /// Answered by `Done` when the agent can serve an Add, by `Limited` when it can but no proxy is there to carry traffic,
+    /// `Failed` otherwise.
     Status,
+    /// Not answered: a plugin must not wait for its log.
+    Say(Said),
 }
 
 /// Agent to plugin, once for each event.
@@ -100,6 +139,11 @@ pub enum Outcome {
     NotSelected,
     /// What was asked is done.
     Done,
+    /// It is, and yet pods of the mesh reach nobody.
+    Limited {
+        /// For the person who reads the node's condition.
+        message: String,
+    },
     /// It is not, and why.
     Failed {
         /// For the person who reads the pod's events.
@@ -166,6 +210,7 @@ impl<N: AsFd> Event<N> {
             Self::Check(pod) => Body::Check(pod.clone()),
             Self::Collect(collect) => Body::Collect(collect.clone()),
             Self::Status => Body::Status,
+            Self::Say(said) => Body::Say(said.clone()),
         };
         encode(body)
     }
@@ -174,7 +219,7 @@ impl<N: AsFd> Event<N> {
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Add { netns, .. } => Some(netns.as_fd()),
-            Self::Delete(_) | Self::Check(_) | Self::Collect(_) | Self::Status => None,
+            Self::Delete(_) | Self::Check(_) | Self::Collect(_) | Self::Status | Self::Say(_) => None,
         }
     }
 }
@@ -205,6 +250,7 @@ impl Event {
             Body::Check(pod) => Ok(Self::Check(pod)),
             Body::Collect(collect) => Ok(Self::Collect(collect)),
             Body::Status => Ok(Self::Status),
+            Body::Say(said) => Ok(Self::Say(said)),
         }
     }
 }
@@ -220,6 +266,7 @@ impl Outcome {
             Self::Failed { message, retry } => {
                 Self::Failed { message: cut(message, MESSAGE_LIMIT).to_owned(), retry: *retry }
             }
+            Self::Limited { message } => Self::Limited { message: cut(message, MESSAGE_LIMIT).to_owned() },
             Self::Enrolled | Self::NotSelected | Self::Done => self.clone(),
         };
         encode(outcome)
@@ -266,6 +313,15 @@ pub fn ask<N: AsFd>(connection: &BlockingConnection, event: &Event<N>) -> Result
     Outcome::decode(connection.recv()?)
 }
 
+/// Tells one event that is not answered: the plugin's side.
+///
+/// # Errors
+///
+/// As [`BlockingConnection::send`] and [`Event::encode`].
+pub fn tell<N: AsFd>(connection: &BlockingConnection, event: &Event<N>) -> Result<(), EventError> {
+    Ok(connection.send(&event.encode()?, event.descriptor())?)
+}
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {
     version: u32,
@@ -286,6 +342,7 @@ enum Body {
     Check(CheckPod),
     Collect(Collect),
     Status,
+    Say(Said),
 }
 
 fn encode(body: impl Serialize) -> Result<Vec<u8>, EventError> {

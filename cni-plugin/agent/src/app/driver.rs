@@ -159,13 +159,18 @@ impl Driver {
         }
     }
 
-    /// Whether calls are decided. A missing proxy does not count: it runs on the pod network itself, and the kubelet
-    /// starts no such pod on a node that is said not to be ready.
+    /// Whether calls are decided, and whether what they decide can carry traffic.
     fn able(&self) -> Outcome {
-        if self.machine.is_synced() {
-            return Outcome::Done;
+        if !self.machine.is_synced() {
+            return Outcome::Failed {
+                message: "the node agent has not read its pods yet".to_owned(),
+                retry: true,
+            };
         }
-        Outcome::Failed { message: "the node agent has not read its pods yet".to_owned(), retry: true }
+        if self.server.connected() == 0 {
+            return Outcome::Limited { message: "no proxy is connected to the node agent".to_owned() };
+        }
+        Outcome::Done
     }
 
     fn carry_out(&self, command: Command, open: &mut Open) {

@@ -128,7 +128,7 @@ fn words(command: &Command) -> String {
                 let again = if *retry { "retry" } else { "final" };
                 format!("answer {} {again}: {message}", request.0)
             }
-            Outcome::Enrolled | Outcome::NotSelected | Outcome::Done => {
+            Outcome::Enrolled | Outcome::NotSelected | Outcome::Done | Outcome::Limited { .. } => {
                 format!("answer {} {outcome:?}", request.0)
             }
         },

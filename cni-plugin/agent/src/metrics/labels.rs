@@ -64,8 +64,6 @@ pub enum Call {
     Check,
     Collect,
     Status,
-    /// A line of the plugin's log.
-    Log,
 }
 
 /// How a plugin's call was answered; istio-cni's label is that of HTTP.
@@ -81,7 +79,6 @@ pub enum Code {
 pub enum TurnedAway {
     NotRoot,
     Silent,
-    TooMany,
 }
 
 /// Why a proxy's answer is none that serves a pod.
@@ -165,7 +162,6 @@ impl Call {
             Self::Check => "check",
             Self::Collect => "collect",
             Self::Status => "status",
-            Self::Log => "log",
         };
         CallLabel { call }
     }
@@ -187,7 +183,6 @@ impl TurnedAway {
         let why = match self {
             Self::NotRoot => "not_root",
             Self::Silent => "silent",
-            Self::TooMany => "too_many",
         };
         TurnedAwayLabel { why }
     }

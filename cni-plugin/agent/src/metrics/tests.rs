@@ -66,7 +66,7 @@ fn labels_of_istio_cni_have_its_values() {
 fn only_pods_that_start_count_as_the_plugin_s_requests() {
     let metrics = Metrics::new();
     metrics.plugin.answered(Call::Delete, Code::Done, Duration::ZERO);
-    metrics.plugin.answered(Call::Log, Code::Done, Duration::ZERO);
+    metrics.plugin.answered(Call::Status, Code::Done, Duration::ZERO);
     metrics.plugin.malformed();
     let text = metrics.encode().unwrap();
     let requests: Vec<&str> =

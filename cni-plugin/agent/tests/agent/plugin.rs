@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use cni_plugin_wire::cache::SelectedNamespaces;
-use cni_plugin_wire::event::{AddPod, CheckPod, DelPod, Event, Outcome};
+use cni_plugin_wire::event::{self, AddPod, CheckPod, DelPod, Event, Level, Line, Outcome, Said};
+use cni_plugin_wire::seqpacket::{Connection, SocketError};
 
 use crate::rig::{PodNetns, Rig, TempDir, eventually, obey, uid, until};
 
@@ -97,17 +98,39 @@ async fn a_namespace_without_the_pods_addresses_is_refused() {
 }
 
 #[tokio::test]
-async fn a_node_without_a_proxy_is_ready_to_start_one() {
+async fn a_node_without_a_proxy_decides_and_says_that_it_is_limited() {
     let rig = rig().await;
+    until_status(
+        &rig,
+        |outcome| matches!(outcome, Outcome::Limited { message } if message.contains("no proxy")),
+    )
+    .await;
+    let _asked = obey(rig.proxy());
+    until_status(&rig, |outcome| *outcome == Outcome::Done).await;
+}
+
+async fn until_status(rig: &Rig, holds: impl Fn(&Outcome) -> bool) {
     for _ in 0..1000 {
         let outcome = rig.call(Event::<OwnedFd>::Status).await;
-        if outcome == Outcome::Done {
+        if holds(&outcome) {
             return;
         }
-        assert!(matches!(outcome, Outcome::Failed { retry: true, .. }), "{outcome:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the agent never became able");
+}
+
+#[tokio::test]
+async fn what_a_plugin_says_costs_the_agent_nothing_and_is_not_answered() {
+    let rig = rig().await;
+    let lines = vec![Line { level: Level::Error, message: "ADD failed".to_owned() }; 1000];
+    let said =
+        Said { command: "ADD".to_owned(), pod: "mesh/a".to_owned(), container_id: String::new(), lines };
+    let bytes = Event::<OwnedFd>::Say(said).encode().unwrap();
+    let plugin = Connection::connect(&rig.dir.path().join("run/plugin.sock"), event::DATAGRAM_LIMIT).unwrap();
+    plugin.send(&bytes, None).await.unwrap();
+    assert!(matches!(plugin.recv().await, Err(SocketError::Closed)));
+    until_status(&rig, |outcome| !matches!(outcome, Outcome::Failed { .. })).await;
 }
 
 #[tokio::test]

@@ -26,6 +26,22 @@ fn a_stdin_that_breaks_off_is_an_io_failure() {
 }
 
 #[test]
+fn a_panic_is_an_error_document_too() {
+    struct Mad;
+    impl Read for Mad {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            panic!("a bug of ours")
+        }
+    }
+    let environment =
+        Environment::read(|name| matches!(name, "CNI_COMMAND" | "CNI_PATH").then(|| "STATUS".to_owned()));
+    let reply = run(&environment, Mad, &mut std::io::sink());
+    assert!(!reply.success);
+    let document: Value = serde_json::from_str(&reply.document.unwrap()).unwrap();
+    assert_eq!(document["code"], 999);
+}
+
+#[test]
 fn an_error_document_has_code_message_and_causes() {
     let source = std::io::Error::other("no such thing");
     let error = CniError::NetnsUnreadable { path: PathBuf::from("/x"), source };
@@ -46,10 +62,12 @@ fn agents_words_become_codes() {
         (failed(true), Some(11)),
         (failed(false), Some(999)),
         (Ok(Outcome::Done), Some(999)),
+        (Ok(Outcome::Limited { message: "no proxy".to_owned() }), Some(999)),
     ];
     for (heard, want) in rows {
         let config = Config::parse(br#"{"name":"net"}"#).unwrap();
-        let mut log = Log { level: config.log_level, out: &mut std::io::sink() };
+        let mut out = std::io::sink();
+        let mut log = Log::new(config.log_level, &mut out);
         let judged = judge(heard, &Pod::default(), &config, &mut log);
         assert_eq!(judged.map_err(|error| error.code()).err(), want);
     }

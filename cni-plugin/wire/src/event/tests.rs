@@ -22,7 +22,7 @@ fn every_event_survives_the_way() {
     let collect = Collect { container_ids: vec!["c1".to_owned()] };
     match way(&Event::Add { pod: pod(), netns: null() }, vec![null()]).unwrap() {
         Event::Add { pod: got, netns: _ } => assert_eq!(got, pod()),
-        other @ (Event::Delete(_) | Event::Check(_) | Event::Collect(_) | Event::Status) => {
+        other @ (Event::Delete(_) | Event::Check(_) | Event::Collect(_) | Event::Status | Event::Say(_)) => {
             panic!("{other:?}")
         }
     }
@@ -33,12 +33,15 @@ fn every_event_survives_the_way() {
     let got = way(&Event::Collect(collect.clone()), vec![]);
     assert!(matches!(got, Ok(Event::Collect(got)) if got == collect));
     assert!(matches!(way(&Event::Status, vec![]), Ok(Event::Status)));
+    let got = way(&Event::Say(said()), vec![]);
+    assert!(matches!(got, Ok(Event::Say(got)) if got == said()));
 }
 
 #[test]
 fn every_outcome_survives_the_way() {
     let failed = Outcome::Failed { message: "no proxy".to_owned(), retry: true };
-    for outcome in [Outcome::Enrolled, Outcome::NotSelected, Outcome::Done, failed] {
+    let limited = Outcome::Limited { message: "no proxy".to_owned() };
+    for outcome in [Outcome::Enrolled, Outcome::NotSelected, Outcome::Done, limited, failed] {
         let packet = Packet { bytes: outcome.encode().unwrap(), fds: vec![] };
         assert_eq!(Outcome::decode(packet).unwrap(), outcome);
     }
@@ -152,6 +155,16 @@ fn checked() -> CheckPod {
         uid: None,
         container_id: "c1".to_owned(),
         netns_path: "/var/run/netns/c1".to_owned(),
+    }
+}
+
+fn said() -> Said {
+    let line = |level, message: &str| Line { level, message: message.to_owned() };
+    Said {
+        command: "ADD".to_owned(),
+        pod: "shop/web".to_owned(),
+        container_id: "c1".to_owned(),
+        lines: vec![line(Level::Warn, "the agent is slow"), line(Level::Error, "ADD failed")],
     }
 }
 

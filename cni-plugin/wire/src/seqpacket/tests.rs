@@ -145,6 +145,15 @@ async fn a_blocking_receive_gives_up_at_its_timeout() {
     assert!(matches!(connection.recv(), Err(SocketError::TimedOut { attempt: "receive" })));
 }
 
+#[tokio::test]
+async fn a_blocking_peer_waits_once_and_not_once_for_every_step() {
+    let path = scratch("patience").join("agent.sock");
+    let _listener = Listener::bind(&path, 0o600, 1024).unwrap();
+    let connection = BlockingConnection::connect(&path, 1024, Duration::from_millis(20)).unwrap();
+    assert!(matches!(connection.recv(), Err(SocketError::TimedOut { attempt: "receive" })));
+    assert!(matches!(connection.send(b"x", None), Err(SocketError::TimedOut { attempt: "send" })));
+}
+
 fn send_many(connection: &Connection, fd: &impl AsFd, count: usize) {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let fds = vec![fd.as_fd(); count];
