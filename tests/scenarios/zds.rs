@@ -6,7 +6,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use cni_plugin_redirect::{DnsListeners, Iptables, PodOverrides, Settings, plan};
+use cni_plugin_redirect::{Backend, DnsListeners, Kind, PodOverrides, Settings, Variant, plan};
 use cni_plugin_wire::zds::Answer;
 use socket2::{Domain, Socket, Type};
 use tests::lab::{Conn, Lab, Netns, Pod, Proxy, Server, Speaks, eventually, eventually_is};
@@ -307,10 +307,10 @@ impl Story {
 }
 
 fn redirect(pod: &Pod) {
-    let iptables = Iptables::detect(None).unwrap_or_else(|e| panic!("{e}"));
+    let backend = Backend::try_out(Kind::Iptables(Variant::Nft)).unwrap_or_else(|e| panic!("{e}"));
     let settings = Settings { ipv6: false, ..Settings::default() };
     let rules = plan(&settings, &PodOverrides::default(), DnsListeners::ALL);
-    cni_plugin_redirect::apply::apply(&iptables, pod.netns().file().as_fd(), &rules)
+    cni_plugin_redirect::apply::apply(&backend, pod.netns().file().as_fd(), &rules)
         .unwrap_or_else(|e| panic!("redirect {}: {e}", pod.name()));
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cni_plugin_redirect::{Iptables, RedirectError};
+use cni_plugin_redirect::RedirectError;
 use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::seqpacket::{Listener, SocketError};
 use cni_plugin_wire::zds::{self, PodUid};
@@ -29,7 +29,7 @@ use crate::health::Health;
 use crate::http_server;
 use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
-use crate::redirect::{Kernel, Redirect, chain};
+use crate::redirect::{Kernel, Redirect, chain, choice};
 use crate::report::{self, Reporter};
 use crate::socket::{self, Desk};
 use crate::status::{self, StatusError, StatusSink};
@@ -63,7 +63,7 @@ pub struct Agent {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("find a way to load redirection rules")]
-    Iptables(#[source] RedirectError),
+    Redirect(#[source] RedirectError),
     #[error("tell which network namespace is the host's")]
     Host(#[source] NetnsError),
     #[error("use the status directory")]
@@ -92,10 +92,10 @@ impl Parts {
     /// The directory of pods, the status directory if there is one, and the kernel. Blocking.
     ///
     /// # Errors
-    /// No iptables works here, the host's namespace cannot be told, or the status directory cannot be made.
+    /// Rules cannot be loaded here, the host's namespace cannot be told, or the status directory cannot be made.
     pub fn real(config: &Config) -> Result<Self, AgentError> {
-        let iptables = Iptables::detect(config.iptables).map_err(AgentError::Iptables)?;
-        tracing::info!(variant = ?iptables.variant(), ipv6 = iptables.ipv6(), "redirection uses iptables");
+        let backend = choice::settle(&config.run_dir, config.backend, &config.places.proc_root);
+        let backend = backend.map_err(AgentError::Redirect)?;
         let status: Arc<dyn StatusSink> = match &config.status_dir {
             Some(dir) => Arc::new(status::Directory::new(dir.clone()).map_err(AgentError::Status)?),
             None => {
@@ -106,7 +106,7 @@ impl Parts {
         Ok(Self {
             source: Box::new(Directory::new(config.pods_dir.clone())),
             status,
-            redirect: Arc::new(Kernel { iptables, settings: config.redirect.clone() }),
+            redirect: Arc::new(Kernel { backend, settings: config.redirect.clone() }),
             reporter: Arc::new(report::Log::default()),
             host: HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?,
         })

@@ -1,5 +1,6 @@
 //! What the agent was told, checked: every mistake is reported at once, each naming its setting.
 
+mod backend;
 mod serving;
 
 use std::collections::BTreeSet;
@@ -7,12 +8,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use cni_plugin_redirect::{Settings, Variant};
+use cni_plugin_redirect::{Settings, Wish};
 use cni_plugin_wire::paths;
 
 use crate::eligible::{self, Policy};
 use crate::selector;
 
+pub use self::backend::RawBackend;
 pub use self::serving::{Endpoint, RawServing, Serving};
 
 /// The settings as given, none of them looked at; `None` means not given.
@@ -58,9 +60,8 @@ pub struct Raw {
     /// The same for IPv6 [default: fd16:9254:7127:1337:ffff:ffff:ffff:ffff]
     #[arg(long, env = "HOST_PROBE_SNAT_IPV6", value_name = "IPV6")]
     pub probe_source_v6: Option<String>,
-    /// Which iptables to use, `legacy` or `nft` [default: what the node uses already]
-    #[arg(long, env = "FORCE_IPTABLES_BINARY", value_name = "VARIANT")]
-    pub iptables: Option<String>,
+    #[command(flatten)]
+    pub backend: RawBackend,
     /// The host's /proc, as this process sees it [default: /proc]
     #[arg(long, env = "PROC_ROOT", value_name = "DIR")]
     pub proc_root: Option<String>,
@@ -96,8 +97,8 @@ pub struct Config {
     pub serving: Serving,
     pub policy: Policy,
     pub redirect: Settings,
-    /// `None` takes what the node uses already.
-    pub iptables: Option<Variant>,
+    /// How rules are loaded.
+    pub backend: Wish,
     pub places: Places,
     pub timing: Timing,
 }
@@ -147,7 +148,7 @@ impl Config {
             selected_namespaces_file: selected.map_or_else(beside_socket, PathBuf::from),
             policy: policy(&mut errors, &raw),
             redirect: redirect(&mut errors, &raw),
-            iptables: errors.iptables(raw.iptables.as_deref()),
+            backend: backend::wish(&mut errors, &raw.backend),
             timing: timing(&mut errors, &raw),
             serving: serving::check(&mut errors, raw.serving),
             pods_dir: errors.required(raw.pods_dir, PODS_DIR, PODS_DIR_WHY).into(),
@@ -249,18 +250,6 @@ impl Errors {
             self.malformed(key, value.clone(), "a path");
         }
         value.into()
-    }
-
-    fn iptables(&mut self, value: Option<&str>) -> Option<Variant> {
-        match value {
-            None | Some("") => None,
-            Some("legacy") => Some(Variant::Legacy),
-            Some("nft") => Some(Variant::Nft),
-            Some(other) => {
-                self.malformed(("iptables", "FORCE_IPTABLES_BINARY"), other.to_owned(), "legacy or nft");
-                None
-            }
-        }
     }
 }
 

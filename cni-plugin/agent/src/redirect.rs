@@ -4,12 +4,14 @@ use std::error::Error;
 use std::os::fd::AsFd;
 
 use cni_plugin_redirect::{
-    DnsListeners, Iptables, Plan, RedirectError, Settings, apply, dns_listeners, plan, wants_dns,
+    Backend, DnsListeners, Plan, RedirectError, Settings, apply, dns_listeners, plan, wants_dns,
 };
 
 use crate::eligible;
 use crate::model::Pod;
 use crate::netns::Netns;
+
+pub mod choice;
 
 /// Puts a pod's rules into its namespace, takes them out, compares them. All methods block.
 pub trait Redirect: Send + Sync + 'static {
@@ -30,6 +32,19 @@ pub trait Redirect: Send + Sync + 'static {
     /// # Errors
     /// It could not be told.
     fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError>;
+
+    /// Refuses TCP connections that would leave the pod past the proxy. Those that are redirected to it pass, the
+    /// canary's among them.
+    ///
+    /// # Errors
+    /// The pod is not held back.
+    fn refuse_outbound(&self, netns: &Netns) -> Result<(), PodRulesError>;
+
+    /// Ends that, also when nothing was refused.
+    ///
+    /// # Errors
+    /// The pod may still be held back.
+    fn allow_outbound(&self, netns: &Netns) -> Result<(), PodRulesError>;
 }
 
 /// Which rules are in place.
@@ -52,12 +67,16 @@ pub enum PodRulesError {
     Remove(Vec<RedirectError>),
     #[error("inspect the pod's redirection rules")]
     Inspect(#[source] RedirectError),
+    #[error("refuse what would leave the pod past the proxy")]
+    Refuse(#[source] RedirectError),
+    #[error("let the pod out again")]
+    Allow(#[source] RedirectError),
 }
 
 /// The kernel's own.
 #[derive(Debug)]
 pub struct Kernel {
-    pub iptables: Iptables,
+    pub backend: Backend,
     pub settings: Settings,
 }
 
@@ -84,18 +103,26 @@ impl Kernel {
 impl Redirect for Kernel {
     fn apply(&self, netns: &Netns, pod: &Pod) -> Result<Applied, PodRulesError> {
         let (plan, applied) = self.plan(netns, pod)?;
-        apply::apply(&self.iptables, netns.as_fd(), &plan).map_err(PodRulesError::Apply)?;
+        apply::apply(&self.backend, netns.as_fd(), &plan).map_err(PodRulesError::Apply)?;
         Ok(applied)
     }
 
     fn remove(&self, netns: &Netns) -> Result<(), PodRulesError> {
-        apply::remove(&self.iptables, netns.as_fd()).map_err(PodRulesError::Remove)
+        apply::remove(&self.backend, netns.as_fd()).map_err(PodRulesError::Remove)
     }
 
     fn inspect(&self, netns: &Netns, pod: &Pod) -> Result<Option<String>, PodRulesError> {
         let (plan, _) = self.plan(netns, pod)?;
-        let drift = apply::inspect(&self.iptables, netns.as_fd(), &plan).map_err(PodRulesError::Inspect)?;
+        let drift = apply::inspect(&self.backend, netns.as_fd(), &plan).map_err(PodRulesError::Inspect)?;
         Ok((!drift.is_none()).then(|| drift.to_string()))
+    }
+
+    fn refuse_outbound(&self, netns: &Netns) -> Result<(), PodRulesError> {
+        apply::refuse_outbound(&self.backend, netns.as_fd()).map_err(PodRulesError::Refuse)
+    }
+
+    fn allow_outbound(&self, netns: &Netns) -> Result<(), PodRulesError> {
+        apply::allow_outbound(&self.backend, netns.as_fd()).map_err(PodRulesError::Allow)
     }
 }
 

@@ -4,62 +4,75 @@ use std::os::fd::BorrowedFd;
 
 use tracing::{debug, warn};
 
-use crate::drift::{Drift, Finding, drift};
+use crate::backend::Backend;
+use crate::drift::{Drift, Finding};
 use crate::error::RedirectError;
-use crate::iptables::Iptables;
+use crate::ipv6::{Ipv6, has_ipv6_addresses, ipv6};
 use crate::netns::{in_netns, refuse_own};
-use crate::observe::Observed;
 use crate::plan::Plan;
-use crate::render;
 use crate::routing;
 use crate::rule::Family;
+use crate::traces::Traces;
+
+/// What a pod got of its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The plan for the families that the pod has: its hash is that of the rules in place.
+    pub plan: Plan,
+    /// Whether the pod has IPv6 addresses and this node cannot load rules for them.
+    pub ipv6_left_alone: bool,
+}
 
 /// Brings the pod to the plan from whatever is there, also when it is there already. Policy rules and routes come
-/// first: without them, captured connections would lose their replies. One iptables-restore a family; between its
-/// tables, and between families, a new connection may briefly meet one without the other.
+/// first: without them, captured connections would lose their replies. Native nftables takes one transaction; iptables
+/// takes one a family and table, between which a new connection may briefly meet one without the other.
 ///
 /// Connections that exist keep going: only those that begin are redirected.
 ///
 /// # Errors
 ///
 /// The first step that failed. What was done stays; call again, or [`remove`].
-pub fn apply(iptables: &Iptables, netns: BorrowedFd<'_>, plan: &Plan) -> Result<(), RedirectError> {
+pub fn apply(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Applied, RedirectError> {
     refuse_own(netns)?;
     in_netns(netns, || {
-        let sides = sides(iptables, plan);
+        let sides = Sides::here(backend, plan);
+        let traces = Traces::read()?;
+        let routes = sides.routes.clone();
         routing::with_netlink(|handle| async move {
-            for side in &sides {
-                if side.route {
-                    routing::add_route(&handle, side.family).await?;
+            for (family, route) in routes {
+                if route {
+                    routing::add_route(&handle, family).await?;
                 }
-                routing::add_rule(&handle, side.family).await?;
+                routing::add_rule(&handle, family).await?;
             }
-            Ok(sides)
-        })?
-        .into_iter()
-        .try_for_each(|side| load(iptables, plan, side.family))
+            Ok(())
+        })?;
+        backend.load(&sides.plan, traces)?;
+        if sides.ipv6_left_alone {
+            warn!(
+                "the pod has IPv6 addresses, and this node cannot load IPv6 rules: IPv6 goes around the mesh"
+            );
+        }
+        Ok(Applied { plan: sides.plan, ipv6_left_alone: sides.ipv6_left_alone })
     })?
 }
 
-/// Takes everything of ours out of the pod: jumps, chains, policy rules, routes. What is already gone is no error.
+/// Takes everything of ours out of the pod, whichever backend loaded it: jumps, chains, tables, policy rules, routes, and a
+/// refusal. What is already gone is no error.
 ///
 /// # Errors
 ///
 /// Every step that failed; the others are done. Call again.
-pub fn remove(iptables: &Iptables, netns: BorrowedFd<'_>) -> Result<(), Vec<RedirectError>> {
+pub fn remove(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), Vec<RedirectError>> {
     refuse_own(netns).map_err(|error| vec![error])?;
     let errors = in_netns(netns, || {
-        let families: Vec<Family> = Family::ALL
-            .into_iter()
-            .filter(|family| *family == Family::V4 || ipv6() != Ipv6::Absent)
-            .collect();
-        let mut errors = Vec::new();
-        for &family in families.iter().filter(|family| **family == Family::V4 || iptables.ipv6()) {
-            errors.extend(unload(iptables, family).err());
-        }
+        let mut errors = match Traces::read() {
+            Ok(traces) => backend.unload(traces),
+            Err(error) => vec![error],
+        };
         let routing = routing::with_netlink(|handle| async move {
             let mut errors = Vec::new();
-            for family in families {
+            for family in Family::ALL.into_iter().filter(|family| family_exists(*family)) {
                 errors.extend(routing::delete_rule(&handle, family).await.err());
                 errors.extend(routing::delete_route(&handle, family).await.err());
             }
@@ -77,22 +90,19 @@ pub fn remove(iptables: &Iptables, netns: BorrowedFd<'_>) -> Result<(), Vec<Redi
 /// # Errors
 ///
 /// The first question that could not be answered.
-pub fn inspect(iptables: &Iptables, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Drift, RedirectError> {
+pub fn inspect(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Drift, RedirectError> {
     in_netns(netns, || {
-        let sides = sides(iptables, plan);
-        let mut all = Drift::default();
-        for side in &sides {
-            all.findings.extend(drift(plan, side.family, &iptables.save(side.family)?).findings);
-        }
+        let sides = Sides::here(backend, plan);
+        let mut all = backend.drift(&sides.plan, &Traces::read()?)?;
         let routing = routing::with_netlink(|handle| async move {
             let mut findings = Vec::new();
-            for side in &sides {
-                let present = routing::presence(&handle, side.family).await?;
+            for (family, route) in sides.routes {
+                let present = routing::presence(&handle, family).await?;
                 if !present.rule {
-                    findings.push(Finding::PolicyRuleMissing(side.family));
+                    findings.push(Finding::PolicyRuleMissing(family));
                 }
-                if side.route && !present.route {
-                    findings.push(Finding::LocalRouteMissing(side.family));
+                if route && !present.route {
+                    findings.push(Finding::LocalRouteMissing(family));
                 }
             }
             Ok(findings)
@@ -102,74 +112,63 @@ pub fn inspect(iptables: &Iptables, netns: BorrowedFd<'_>, plan: &Plan) -> Resul
     })?
 }
 
-/// A family this pod gets.
-struct Side {
-    family: Family,
-    /// Whether loopback can carry the family's local route.
-    route: bool,
+/// Refuses TCP connections that would leave the pod past the proxy, until [`allow_outbound`] or [`remove`]: with a reset,
+/// so that clients know at once. What is redirected to the proxy, stays inside the pod or is the proxy's own passes, and so
+/// do connections that exist.
+///
+/// # Errors
+///
+/// The rules did not load; the pod is not held back, or not in every family.
+pub fn refuse_outbound(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
+    refuse_own(netns)?;
+    in_netns(netns, || {
+        let families: Vec<Family> =
+            Family::ALL.into_iter().filter(|family| *family == Family::V4 || ipv6() != Ipv6::None).collect();
+        backend.refuse(&families, &Traces::read()?)
+    })?
 }
 
-/// The plan's families, without those that this pod or this node cannot have and so cannot leak.
-fn sides(iptables: &Iptables, plan: &Plan) -> Vec<Side> {
-    plan.families()
-        .filter_map(|family| match (family, ipv6()) {
-            (Family::V4, _) => Some(Side { family, route: true }),
-            (Family::V6, Ipv6::Absent) => None,
-            (Family::V6, Ipv6::OffOnLoopback) if !iptables.ipv6() => {
-                warn!("the pod has IPv6 off, and the node cannot load IPv6 rules: IPv6 is left alone");
-                None
+/// Ends [`refuse_outbound`], also of another backend or an agent before this one. Costs no program where nothing is
+/// refused.
+///
+/// # Errors
+///
+/// The pod may still be held back; call again.
+pub fn allow_outbound(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
+    refuse_own(netns)?;
+    in_netns(netns, || backend.allow(Traces::read()?))?
+}
+
+/// The families that the current namespace gets.
+struct Sides {
+    plan: Plan,
+    /// Each family, and whether loopback can carry its local route.
+    routes: Vec<(Family, bool)>,
+    ipv6_left_alone: bool,
+}
+
+impl Sides {
+    /// The plan's families, without those that this pod cannot have and so cannot leak, and those that this node cannot
+    /// load. IPv4 stays also where the pod has no such address: one may come.
+    fn here(backend: &Backend, plan: &Plan) -> Self {
+        let (mut routes, mut ipv6_left_alone) = (Vec::new(), false);
+        for family in plan.families() {
+            match (family, ipv6(), backend.ipv6()) {
+                (Family::V4, ..) => routes.push((family, true)),
+                (Family::V6, Ipv6::None, _) => {}
+                (Family::V6, _, Err(trial)) => {
+                    debug!(%trial, "IPv6 rules cannot be loaded");
+                    ipv6_left_alone = has_ipv6_addresses();
+                }
+                (Family::V6, on, Ok(())) => routes.push((family, on == Ipv6::Works)),
             }
-            // Other interfaces may still speak IPv6, so the rules are loaded; only the route has nowhere to go.
-            (Family::V6, Ipv6::OffOnLoopback) => Some(Side { family, route: false }),
-            (Family::V6, Ipv6::On) => Some(Side { family, route: true }),
-        })
-        .collect()
-}
-
-/// What the current namespace makes of IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ipv6 {
-    /// The kernel has none.
-    Absent,
-    /// Loopback refuses it.
-    OffOnLoopback,
-    /// It works.
-    On,
-}
-
-fn ipv6() -> Ipv6 {
-    match std::fs::read_to_string(LOOPBACK_IPV6) {
-        Ok(value) if value.trim() == "1" => Ipv6::OffOnLoopback,
-        Ok(_) => Ipv6::On,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ipv6::Absent,
-        Err(error) => {
-            warn!(%error, file = LOOPBACK_IPV6, "cannot tell whether the pod has IPv6; going on as if it had");
-            Ipv6::On
         }
+        let families: Vec<Family> = routes.iter().map(|(family, _)| *family).collect();
+        Self { plan: plan.only(&families), routes, ipv6_left_alone }
     }
 }
 
-/// What was observed may have changed when the payload meets the kernel, so it gets a second look.
-fn load(iptables: &Iptables, plan: &Plan, family: Family) -> Result<(), RedirectError> {
-    let attempt = || {
-        let observed = Observed::parse(&iptables.save(family)?);
-        iptables.restore(family, &render::iptables_restore(plan, family, &observed))
-    };
-    attempt().or_else(|error| {
-        debug!(%error, %family, "rules did not load; trying once more");
-        attempt()
-    })
+/// Whether the kernel has the family at all, and so policy rules and routes for it.
+fn family_exists(family: Family) -> bool {
+    family == Family::V4 || std::path::Path::new("/proc/sys/net/ipv6").exists()
 }
-
-fn unload(iptables: &Iptables, family: Family) -> Result<(), RedirectError> {
-    let attempt = || match render::iptables_remove(&Observed::parse(&iptables.save(family)?)) {
-        Some(payload) => iptables.restore(family, &payload),
-        None => Ok(()),
-    };
-    attempt().or_else(|error| {
-        debug!(%error, %family, "rules were not removed; trying once more");
-        attempt()
-    })
-}
-
-const LOOPBACK_IPV6: &str = "/proc/sys/net/ipv6/conf/lo/disable_ipv6";

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::observe::{Observed, ObservedTable};
 use crate::plan::{Plan, Rules};
 use crate::rule::{Chain, Family, Rule, Table, Target};
+use crate::traces::Engine;
 
 /// Everything that differs; nothing, when the pod is as planned.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +30,16 @@ pub enum Finding {
     JumpsStray(Place),
     /// A chain of ours is where the plan has none.
     ChainStray(Place),
+    /// A table of native nftables does not exist.
+    TableMissing(Table),
+    /// A table of native nftables holds something else.
+    TableDiffers(Table),
+    /// A table of native nftables is where the plan has none.
+    TableStray(Table),
+    /// Another backend's rules of istio-cni's or ours are in the namespace too.
+    Leftover(Engine, Family),
+    /// Our jump is not the first rule of its hook, so a rule before it may let traffic pass by.
+    JumpNotFirst(Place),
     /// The policy rule for marked replies is not there.
     PolicyRuleMissing(Family),
     /// The route that delivers everything to the pod itself is not there.
@@ -72,6 +83,11 @@ impl fmt::Display for Finding {
             Self::JumpMissing(place) => write!(f, "nothing goes to {place}"),
             Self::JumpsStray(place) => write!(f, "unplanned rules go to {place}"),
             Self::ChainStray(place) => write!(f, "{place} is not planned"),
+            Self::TableMissing(table) => write!(f, "table inet {} is missing", table.nft_name()),
+            Self::TableDiffers(table) => write!(f, "table inet {} holds something else", table.nft_name()),
+            Self::TableStray(table) => write!(f, "table inet {} is not planned", table.nft_name()),
+            Self::Leftover(engine, family) => write!(f, "{family} chains of ours are left in {engine}"),
+            Self::JumpNotFirst(place) => write!(f, "something comes before the jump to {place}"),
             Self::PolicyRuleMissing(family) => write!(f, "the {family} policy rule is missing"),
             Self::LocalRouteMissing(family) => write!(f, "the {family} local route is missing"),
         }
@@ -121,6 +137,10 @@ fn compare(place: Place, wanted: &Rules, found: &ObservedTable, findings: &mut V
         .partition(|(hook, saved)| *hook == chain.hook() && saved.rule.as_ref() == Some(&plain));
     if planned.is_empty() {
         findings.push(Finding::JumpMissing(place));
+    }
+    let first = found.rules(chain.hook()).first();
+    if !planned.is_empty() && first.is_none_or(|saved| saved.rule.as_ref() != Some(&plain)) {
+        findings.push(Finding::JumpNotFirst(place));
     }
     if planned.len() > 1 || !stray.is_empty() {
         findings.push(Finding::JumpsStray(place));

@@ -1,8 +1,7 @@
 //! Why a pod's traffic could not be redirected, or not be inspected, or not be released.
 
-use std::io;
+use std::{fmt, io};
 
-use crate::iptables::Trial;
 use crate::rule::Family;
 
 /// One failed step.
@@ -59,26 +58,40 @@ pub enum RedirectError {
         /// What it complained about.
         stderr: String,
     },
+    /// The kernel would not tell or change what nf_tables holds.
+    #[error("{attempt} of nf_tables")]
+    Netfilter {
+        /// What was tried.
+        attempt: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// Nothing on this node can load the rules.
     #[error(
-        "no iptables on this node can load the redirection rules: install the package iptables (1.8 or newer) \
-         and see that the kernel has the nat, mangle and conntrack modules; tried {}",
+        "nothing on this node can load the redirection rules: install nftables (0.9.3 or newer) or iptables (1.8 or \
+         newer), and see that the kernel (5.4 or newer) has connection tracking, nat and marks; tried {}",
         list(tried)
     )]
-    NoIptables {
+    NoBackend {
         /// What was tried and what came of it.
         tried: Vec<Trial>,
     },
-    /// The pod has IPv6, and nothing on this node can load IPv6 rules.
-    #[error(
-        "no ip6tables on this node can load the redirection rules, and the pod uses IPv6: install the package \
-         iptables (1.8 or newer) with the kernel's ip6 nat module, or turn IPv6 off in the agent; tried {}",
-        list(tried)
-    )]
-    NoIp6tables {
-        /// What was tried and what came of it.
-        tried: Vec<Trial>,
-    },
+}
+
+/// A program that was tried, and why it will not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// The program.
+    pub program: String,
+    /// What went wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.program, self.why)
+    }
 }
 
 fn list(tried: &[Trial]) -> String {

@@ -1,19 +1,22 @@
-//! Which iptables programs to use, and running them.
+//! Which iptables programs to use, and what they are asked to do in the namespace of the calling thread.
 
-use std::fmt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use crate::error::RedirectError;
+use tracing::debug;
+
+use crate::drift::{Drift, drift};
+use crate::error::{RedirectError, Trial};
 use crate::netns;
 use crate::observe::Observed;
-use crate::plan::{DnsListeners, PodOverrides, Settings, plan};
+use crate::plan::{Plan, everything};
+use crate::program::{find, run};
+use crate::refusal;
 use crate::render;
 use crate::rule::Family;
+use crate::traces::{Engine, Traces};
 
 /// The two ways into the kernel that iptables has, and whatever the distribution made the default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variant {
     /// `iptables-legacy`.
     Legacy,
@@ -37,168 +40,155 @@ impl Variant {
 #[derive(Debug, Clone)]
 pub struct Iptables {
     variant: Variant,
+    engine: Engine,
     v4: Programs,
-    v6: Result<Programs, Vec<Trial>>,
+    v6: Result<Programs, Trial>,
 }
 
-/// A variant that was tried, and why it will not do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trial {
-    /// The program.
-    pub program: String,
-    /// What went wrong.
-    pub why: String,
-}
-
-impl fmt::Display for Trial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.program, self.why)
-    }
-}
-
+/// The programs of one variant and family.
 #[derive(Debug, Clone)]
-struct Programs {
+pub(crate) struct Programs {
     restore: PathBuf,
     save: PathBuf,
 }
 
 impl Iptables {
-    /// Finds programs that can load our rules, by loading them into a network namespace made for that. Legacy is
-    /// taken when this namespace (the node's, for an agent) holds legacy rules, nft otherwise, as istio-cni does:
-    /// rules of both kinds in one namespace would act twice. `forced` leaves no choice. Blocking.
-    ///
-    /// # Errors
-    ///
-    /// [`RedirectError::NoIptables`], which says what to install.
-    pub fn detect(forced: Option<Variant>) -> Result<Self, RedirectError> {
-        let order = match forced {
-            Some(variant) => vec![variant],
-            None if legacy_in_use() => vec![Variant::Legacy, Variant::Nft, Variant::Plain],
-            None => vec![Variant::Nft, Variant::Legacy, Variant::Plain],
-        };
-        let mut tried = Vec::new();
-        for variant in order {
-            match Programs::try_out(variant, Family::V4) {
-                Ok(v4) => {
-                    let v6 = Programs::try_out(variant, Family::V6).map_err(|trial| vec![trial]);
-                    return Ok(Self { variant, v4, v6 });
-                }
-                Err(trial) => tried.push(trial),
-            }
-        }
-        Err(RedirectError::NoIptables { tried })
+    /// Loads everything that any pod may want into a namespace made for that: a trial elsewhere would leave tables behind
+    /// that the next trial takes for somebody's.
+    pub(crate) fn try_out(variant: Variant) -> Result<Self, Trial> {
+        let (v4, engine) = Programs::try_out(variant, Family::V4)?;
+        let v6 = Programs::try_out(variant, Family::V6).map(|(programs, _)| programs);
+        Ok(Self { variant, engine, v4, v6 })
     }
 
-    /// Which one was found.
-    #[must_use]
-    pub const fn variant(&self) -> Variant {
+    /// Which one it is.
+    pub(crate) const fn variant(&self) -> Variant {
         self.variant
     }
 
-    /// Whether IPv6 rules can be loaded.
-    #[must_use]
-    pub const fn ipv6(&self) -> bool {
-        self.v6.is_ok()
+    /// Where its rules are.
+    pub(crate) const fn engine(&self) -> Engine {
+        self.engine
     }
 
-    /// What iptables-save prints in the namespace of the calling thread.
-    pub(crate) fn save(&self, family: Family) -> Result<String, RedirectError> {
-        run(&self.programs(family)?.save, &[], None)
+    /// Why IPv6 rules cannot be loaded, if they cannot.
+    pub(crate) fn v6(&self) -> Result<(), &Trial> {
+        self.v6.as_ref().map(drop)
     }
 
-    /// Feeds iptables-restore in the namespace of the calling thread. Each table is taken whole or not at all.
-    pub(crate) fn restore(&self, family: Family, payload: &str) -> Result<(), RedirectError> {
-        restore(&self.programs(family)?.restore, payload)
+    /// One iptables-restore, unless all is as planned already; before it one iptables-save where there is anything to save.
+    pub(crate) fn load(&self, plan: &Plan, family: Family, traces: &Traces) -> Result<(), RedirectError> {
+        let Some(programs) = self.programs(family) else { return Ok(()) };
+        let saved = self.saved(family, traces)?;
+        if drift(plan, family, &saved).is_none() {
+            return Ok(());
+        }
+        let restore =
+            |saved: &str| programs.restore(&render::iptables_restore(plan, family, &Observed::parse(saved)));
+        // What was saved may have changed when the payload meets the kernel, so it gets a second look.
+        restore(&saved).or_else(|error| {
+            debug!(%error, %family, "rules did not load; trying once more");
+            restore(&programs.save()?)
+        })
     }
 
-    fn programs(&self, family: Family) -> Result<&Programs, RedirectError> {
+    /// What differs in one family.
+    pub(crate) fn drift(&self, plan: &Plan, family: Family, traces: &Traces) -> Result<Drift, RedirectError> {
+        Ok(drift(plan, family, &self.saved(family, traces)?))
+    }
+
+    /// Refuses what would leave the pod past the proxy.
+    pub(crate) fn refuse(&self, family: Family, traces: &Traces) -> Result<(), RedirectError> {
+        let Some(programs) = self.programs(family) else { return Ok(()) };
+        programs.restore(&refusal::iptables_restore(&self.saved(family, traces)?))
+    }
+
+    /// The programs for a family, `None` where this node has none.
+    pub(crate) fn programs(&self, family: Family) -> Option<&Programs> {
         match family {
-            Family::V4 => Ok(&self.v4),
-            Family::V6 => {
-                self.v6.as_ref().map_err(|tried| RedirectError::NoIp6tables { tried: tried.clone() })
-            }
+            Family::V4 => Some(&self.v4),
+            Family::V6 => self.v6.as_ref().ok(),
+        }
+    }
+
+    fn saved(&self, family: Family, traces: &Traces) -> Result<String, RedirectError> {
+        match self.programs(family) {
+            Some(programs) if traces.in_use(self.engine, family) => programs.save(),
+            _ => Ok(String::new()),
         }
     }
 }
 
 impl Programs {
-    fn find(variant: Variant, family: Family) -> Option<Self> {
-        let stem = match family {
-            Family::V4 => "iptables",
-            Family::V6 => "ip6tables",
+    /// The programs for rules of that engine, whichever variant rules are loaded with otherwise.
+    pub(crate) fn of(engine: Engine, family: Family) -> Option<Self> {
+        let variant = match engine {
+            Engine::NfTables => Variant::Nft,
+            Engine::Legacy => Variant::Legacy,
         };
-        let find = |job: &str| find(&format!("{stem}{}-{job}", variant.infix()));
+        Self::find(variant, family)
+    }
+
+    fn find(variant: Variant, family: Family) -> Option<Self> {
+        let find = |job: &str| find(&format!("{}{}-{job}", stem(family), variant.infix()));
         Some(Self { restore: find("restore")?, save: find("save")? })
     }
 
-    fn try_out(variant: Variant, family: Family) -> Result<Self, Trial> {
-        let failed = |why: String| {
-            let stem = if family == Family::V4 { "iptables" } else { "ip6tables" };
-            Trial { program: format!("{stem}{}-restore", variant.infix()), why }
-        };
+    fn try_out(variant: Variant, family: Family) -> Result<(Self, Engine), Trial> {
+        let failed = |why| Trial { program: format!("{}{}-restore", stem(family), variant.infix()), why };
         let programs = Self::find(variant, family).ok_or_else(|| failed("not installed".to_owned()))?;
-        let everything = plan(
-            &Settings { ipv6: true, dns: true, ..Settings::default() },
-            &PodOverrides {
-                virtual_interfaces: vec!["lo".parse().map_err(|e| failed(format!("{e}")))?],
-                ..PodOverrides::default()
-            },
-            DnsListeners::ALL,
-        );
-        netns::in_new_netns(|| {
-            restore(&programs.restore, &render::iptables_restore(&everything, family, &Observed::default()))?;
-            run(&programs.save, &[], None)
+        let payload = render::iptables_restore(&everything(), family, &Observed::default());
+        let engine = netns::in_new_netns(|| {
+            programs.restore(&payload)?;
+            programs.save()?;
+            let legacy = Traces::read()?.in_use(Engine::Legacy, family);
+            Ok(if legacy { Engine::Legacy } else { Engine::NfTables })
         })
         .and_then(|outcome| outcome)
-        .map_err(|error| failed(error.to_string()))?;
-        Ok(programs)
+        .map_err(|error: RedirectError| failed(error.to_string()))?;
+        Ok((programs, engine))
+    }
+
+    /// Takes chains and jumps of ours away; nothing is asked of the kernel when there are none.
+    pub(crate) fn unload(&self) -> Result<(), RedirectError> {
+        self.clear(|saved| render::iptables_remove(&Observed::parse(saved)))
+    }
+
+    /// Refuses nothing any more.
+    pub(crate) fn allow(&self) -> Result<(), RedirectError> {
+        self.clear(refusal::iptables_remove)
+    }
+
+    fn clear(&self, payload: impl Fn(&str) -> Option<String>) -> Result<(), RedirectError> {
+        let attempt = || payload(&self.save()?).map_or(Ok(()), |payload| self.restore(&payload));
+        attempt().or_else(|error| {
+            debug!(%error, "rules were not removed; trying once more");
+            attempt()
+        })
+    }
+
+    /// Whether chains of ours are there.
+    pub(crate) fn finds_ours(&self) -> Result<bool, RedirectError> {
+        Ok(render::iptables_remove(&Observed::parse(&self.save()?)).is_some())
+    }
+
+    /// What iptables-save prints.
+    pub(crate) fn save(&self) -> Result<String, RedirectError> {
+        run(&self.save, &[], None)
+    }
+
+    /// Feeds iptables-restore. Each table is taken whole or not at all.
+    fn restore(&self, payload: &str) -> Result<(), RedirectError> {
+        run(&self.restore, &["--noflush", "--wait", LOCK_WAIT_SECONDS], Some(payload)).map(drop)
     }
 }
 
-fn restore(program: &Path, payload: &str) -> Result<(), RedirectError> {
-    run(program, &["--noflush", "--wait", LOCK_WAIT_SECONDS], Some(payload)).map(drop)
-}
-
-/// Whether the namespace of the calling thread holds rules that only iptables-legacy sees.
-fn legacy_in_use() -> bool {
-    [Family::V4, Family::V6].into_iter().any(|family| {
-        Programs::find(Variant::Legacy, family)
-            .and_then(|programs| run(&programs.save, &[], None).ok())
-            .is_some_and(|saved| saved.lines().any(|line| line.starts_with("-A ")))
-    })
-}
-
-/// The agent's PATH need not hold the system's programs.
-fn find(name: &str) -> Option<PathBuf> {
-    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin", "/usr/local/bin"]
-        .into_iter()
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.is_file())
-}
-
-fn run(program: &Path, arguments: &[&str], input: Option<&str>) -> Result<String, RedirectError> {
-    let spawned = |source| RedirectError::Spawn { program: program.display().to_string(), source };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(spawned)?;
-    // A program that gives up early closes its input; what it then says on stderr is the better error.
-    if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input) {
-        let _ = pipe.write_all(text.as_bytes());
+const fn stem(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
     }
-    let output = child.wait_with_output().map_err(spawned)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(RedirectError::Command {
-        program: program.display().to_string(),
-        status: output.status.to_string(),
-        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    })
 }
 
-/// Legacy programs share one lock in the agent's container.
+/// Only legacy programs lock; see [`run`] for what.
 const LOCK_WAIT_SECONDS: &str = "30";

@@ -154,6 +154,13 @@ impl Plan {
         self.families.get(&family)?.get(&table)
     }
 
+    /// The same plan for these families alone.
+    #[must_use]
+    pub fn only(&self, families: &[Family]) -> Self {
+        let kept = self.families.iter().filter(|(family, _)| families.contains(family));
+        Self { families: kept.map(|(family, tables)| (*family, tables.clone())).collect() }
+    }
+
     /// A number that stays the same, also across releases and machines, as long as the rules do.
     #[must_use]
     pub fn hash(&self) -> u64 {
@@ -188,6 +195,13 @@ pub fn plan(settings: &Settings, pod: &PodOverrides, listeners: DnsListeners) ->
         (side.family, tables)
     });
     Plan { families: families.collect() }
+}
+
+/// A plan with every kind of rule, for trying out what this node can load.
+pub(crate) fn everything() -> Plan {
+    let settings = Settings { dns: true, ..Settings::default() };
+    let virtual_interfaces = vec![InterfaceName(LOOPBACK.to_owned())];
+    plan(&settings, &PodOverrides { virtual_interfaces, ..PodOverrides::default() }, DnsListeners::ALL)
 }
 
 /// What differs between the families.

@@ -1,5 +1,6 @@
 //! Rules to the text that iptables-restore reads: pure. One payload a family, each table of it one transaction.
 
+pub mod nft;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,8 @@ pub fn iptables_restore(plan: &Plan, family: Family, observed: &Observed) -> Str
                 }
                 body.push_str(&without_jumps(found));
                 for chain in Chain::ALL {
-                    line(&mut body, format_args!("-A {} -j {}", chain.hook(), chain.name()));
+                    // First, or a foreign rule that accepts could let traffic pass us by.
+                    line(&mut body, format_args!("-I {} -j {}", chain.hook(), chain.name()));
                 }
                 for chain in Chain::ALL {
                     for rule in rules.of(chain) {

@@ -51,6 +51,16 @@ impl Table {
             Self::Nat => "nat",
         }
     }
+
+    /// The table of family `inet` that holds the same rules in native nftables.
+    #[must_use]
+    pub const fn nft_name(self) -> &'static str {
+        match self {
+            Self::Raw => "istio-ambient-raw",
+            Self::Mangle => "istio-ambient-mangle",
+            Self::Nat => "istio-ambient-nat",
+        }
+    }
 }
 
 /// A chain of ours. The names are those of istio-cni, so that each side can clean up after the other.
@@ -72,6 +82,15 @@ impl Chain {
         match self {
             Self::Prerouting => "ISTIO_PRERT",
             Self::Output => "ISTIO_OUTPUT",
+        }
+    }
+
+    /// As native nftables spells it: the base chain and, after it, the chain with the rules.
+    #[must_use]
+    pub const fn nft_names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Prerouting => ("prerouting", "istio-prerouting"),
+            Self::Output => ("output", "istio-output"),
         }
     }
 

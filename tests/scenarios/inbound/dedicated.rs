@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use cni_plugin_redirect::{DnsListeners, Iptables, PodOverrides, Settings, apply, plan};
+use cni_plugin_redirect::{Backend, DnsListeners, Kind, PodOverrides, Settings, Variant, apply, plan};
 use tests::lab::proxy::{Proxy, ProxySpec};
 use tests::lab::{Lab, Pod, Program, Speaks, control, eventually};
 
@@ -87,10 +87,10 @@ fn start(pod: &Pod) -> Proxy {
 /// inside the pod here.
 #[track_caller]
 fn redirect(lab: &Lab, pod: &Pod) {
-    let iptables = Iptables::detect(None).expect("iptables");
+    let backend = Backend::try_out(Kind::Iptables(Variant::Nft)).unwrap_or_else(|e| panic!("{e}"));
     let settings = Settings { ipv6: false, ..Settings::default() };
     let plan = plan(&settings, &PodOverrides::default(), DnsListeners::default());
-    apply::apply(&iptables, pod.netns().file().as_fd(), &plan).expect("the rules of a pod");
+    apply::apply(&backend, pod.netns().file().as_fd(), &plan).expect("the rules of a pod");
     let control = lab.control().address().ip().to_string();
     let rule = ["-w", "-t", "nat", "-I", "OUTPUT", "-p", "tcp", "-d", &control, "-j", "ACCEPT"];
     let status = pod.run(|| Program::new("iptables-nft").args(rule).command().status());

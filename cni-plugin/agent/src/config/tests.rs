@@ -1,3 +1,5 @@
+use cni_plugin_redirect::Variant;
+
 use super::*;
 
 fn given() -> Raw {
@@ -17,7 +19,7 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/run/adit/selected-namespaces.json"));
     assert_eq!(config.places, Places { proc_root: "/proc".into(), netns_dir: None });
     assert_eq!(config.timing.measure, Some(Duration::from_secs(30)));
-    assert_eq!((config.status_dir, config.iptables), (None, None));
+    assert_eq!((config.status_dir, config.backend), (None, Wish::Iptables(None)));
 }
 
 #[test]
@@ -35,7 +37,7 @@ fn everything_given_is_taken() {
         dns: text("0"),
         probe_source: text("169.254.1.1"),
         probe_source_v6: text("fd00::1"),
-        iptables: text("legacy"),
+        backend: RawBackend { iptables: text("legacy"), ..RawBackend::default() },
         proc_root: text("/host/proc"),
         netns_dir: text("/netns"),
         serving: RawServing { health_addr: text("127.0.0.1:8000"), monitoring_port: text("0") },
@@ -51,7 +53,7 @@ fn everything_given_is_taken() {
     assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
     assert_eq!((config.redirect.ipv6, config.redirect.dns), (false, false));
     assert_eq!(config.redirect.probe_v4.to_string(), "169.254.1.1");
-    assert_eq!(config.iptables, Some(Variant::Legacy));
+    assert_eq!(config.backend, Wish::Iptables(Some(Variant::Legacy)));
     let health = Endpoint::At("127.0.0.1:8000".parse().unwrap());
     assert_eq!(config.serving, Serving { health: Some(health), metrics: None });
     assert_eq!(config.timing.measure, None);
@@ -72,7 +74,7 @@ fn all_mistakes_are_told_at_once_each_with_its_setting() {
         serving: RawServing { health_addr: text("8000"), monitoring_port: text("15014/tcp") },
         measure_interval: text("30"),
         withdraw_grace: text("-1s"),
-        iptables: text("xtables"),
+        backend: RawBackend { iptables: text("xtables"), ..RawBackend::default() },
         ..Raw::default()
     })
     .unwrap_err();

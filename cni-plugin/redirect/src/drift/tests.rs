@@ -7,7 +7,7 @@ fn a_pod_as_planned_shows_no_drift() {
     for dns in [false, true] {
         let plan = planned(dns);
         for family in Family::ALL {
-            assert_eq!(drift(&plan, family, &render::rules(&plan, family)), Drift::default());
+            assert_eq!(drift(&plan, family, &saved(&plan, family)), Drift::default());
         }
     }
 }
@@ -17,8 +17,7 @@ fn foreign_tables_chains_and_rules_are_not_drift() {
     let plan = planned(false);
     let saved = format!(
         "*filter\n:INPUT DROP [0:0]\n-A INPUT -j DROP\nCOMMIT\n{}",
-        render::rules(&plan, Family::V4)
-            .replace("*nat\n", "*nat\n:DOCKER - [0:0]\n-A OUTPUT -d 10.0.0.0/8 -j DOCKER\n")
+        and(&saved(&plan, Family::V4), ":DOCKER - [0:0]\n-A OUTPUT -d 10.0.0.0/8 -j DOCKER")
     );
     assert_eq!(drift(&plan, Family::V4, &saved), Drift::default());
 }
@@ -55,8 +54,7 @@ fn an_order_that_changed_is_drift() {
 
 #[test]
 fn an_extra_rule_in_our_chain_is_drift() {
-    let add =
-        |saved: &str| saved.replace("*nat\n", "*nat\n:ISTIO_OUTPUT - [0:0]\n-A ISTIO_OUTPUT -j ACCEPT\n");
+    let add = |saved: &str| and(saved, "-A ISTIO_OUTPUT -j ACCEPT");
     check(add, &[Finding::RulesDiffer(place(Table::Nat, Chain::Output))]);
 }
 
@@ -79,7 +77,7 @@ fn a_second_jump_or_a_conditional_one_is_drift() {
         "-A OUTPUT -d 10.0.0.1/32 -j ISTIO_OUTPUT",
         "-A PREROUTING -j ISTIO_OUTPUT",
     ] {
-        let add = |saved: &str| saved.replace("*nat\n", &format!("*nat\n{extra}\n"));
+        let add = |saved: &str| and(saved, extra);
         check(add, &[Finding::JumpsStray(place(Table::Nat, Chain::Output))]);
     }
 }
@@ -95,8 +93,14 @@ fn a_conditional_jump_does_not_stand_in_for_the_plain_one() {
 }
 
 #[test]
+fn a_rule_before_our_jump_is_drift() {
+    let before = |saved: &str| saved.replace("*nat\n", "*nat\n-A OUTPUT -d 10.0.0.1/32 -j ACCEPT\n");
+    check(before, &[Finding::JumpNotFirst(place(Table::Nat, Chain::Output))]);
+}
+
+#[test]
 fn chains_of_a_wish_that_ended_are_drift() {
-    let saved = render::rules(&planned(true), Family::V4);
+    let saved = saved(&planned(true), Family::V4);
     let drift = drift(&planned(false), Family::V4, &saved);
     assert!(drift.findings.contains(&Finding::ChainStray(place(Table::Raw, Chain::Output))), "{drift}");
     assert_eq!(drift.to_string().matches("is not planned").count(), 2);
@@ -105,8 +109,18 @@ fn chains_of_a_wish_that_ended_are_drift() {
 #[track_caller]
 fn check(change: impl Fn(&str) -> String, want: &[Finding]) {
     let plan = planned(false);
-    let saved = change(&render::rules(&plan, Family::V4));
+    let saved = change(&saved(&plan, Family::V4));
     assert_eq!(drift(&plan, Family::V4, &saved).findings, want, "{saved}");
+}
+
+/// As iptables-save prints a plan that was put in place: inserted rules are rules like others.
+fn saved(plan: &Plan, family: Family) -> String {
+    render::rules(plan, family).replace("-I ", "-A ")
+}
+
+/// With more at the end of table `nat`.
+fn and(saved: &str, lines: &str) -> String {
+    format!("{}{lines}\nCOMMIT\n", saved.strip_suffix("COMMIT\n").unwrap())
 }
 
 fn place(table: Table, chain: Chain) -> Place {

@@ -143,15 +143,15 @@ fn check(settings: Settings, pod: PodOverrides, family: Family, want: &str) {
 
 const PLAIN_V4: &str = "
     *mangle
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
     -A ISTIO_PRERT ! -s 169.254.7.127 ! -d 127.0.0.1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack --ctstate INVALID -j DROP
     -A ISTIO_PRERT ! -s 169.254.7.127 ! -d 127.0.0.1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack ! --ctstate DNAT --ctstatus CONFIRMED -j DROP
     -A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
     *nat
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -s 169.254.7.127 -p tcp -m tcp -j ACCEPT
     -A ISTIO_PRERT ! -d 127.0.0.1 -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
     -A ISTIO_OUTPUT -d 169.254.7.127 -p tcp -m tcp -j ACCEPT
@@ -162,15 +162,15 @@ const PLAIN_V4: &str = "
 
 const PLAIN_V6: &str = "
     *mangle
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
     -A ISTIO_PRERT ! -s fd16:9254:7127:1337:ffff:ffff:ffff:ffff ! -d ::1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack --ctstate INVALID -j DROP
     -A ISTIO_PRERT ! -s fd16:9254:7127:1337:ffff:ffff:ffff:ffff ! -d ::1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack ! --ctstate DNAT --ctstatus CONFIRMED -j DROP
     -A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
     *nat
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -s fd16:9254:7127:1337:ffff:ffff:ffff:ffff -p tcp -m tcp -j ACCEPT
     -A ISTIO_PRERT ! -d ::1 -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
     -A ISTIO_OUTPUT -d fd16:9254:7127:1337:ffff:ffff:ffff:ffff -p tcp -m tcp -j ACCEPT
@@ -181,13 +181,13 @@ const PLAIN_V6: &str = "
 
 const INGRESS_V4: &str = "
     *mangle
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
     -A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
     *nat
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_OUTPUT -d 169.254.7.127 -p tcp -m tcp -j ACCEPT
     -A ISTIO_OUTPUT -p tcp -m tcp -m mark --mark 0x111/0xfff -j ACCEPT
     -A ISTIO_OUTPUT ! -d 127.0.0.1 -o lo -j ACCEPT
@@ -196,13 +196,13 @@ const INGRESS_V4: &str = "
 
 const VIRTUAL_V4: &str = "
     *mangle
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
     -A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
     *nat
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -i br0 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REDIRECT --to-ports 15001
     -A ISTIO_PRERT -i br0 -p tcp -m tcp -j RETURN
     -A ISTIO_PRERT -i docker+ -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REDIRECT --to-ports 15001
@@ -215,20 +215,20 @@ const VIRTUAL_V4: &str = "
 
 const DNS_V4: &str = "
     *raw
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -p udp -m udp --sport 53 -m mark ! --mark 0x539/0xfff -j CT --zone 1
     -A ISTIO_OUTPUT -p udp -m udp --dport 53 -m mark --mark 0x539/0xfff -j CT --zone 1
     *mangle
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
     -A ISTIO_PRERT ! -s 169.254.7.127 ! -d 127.0.0.1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack --ctstate INVALID -j DROP
     -A ISTIO_PRERT ! -s 169.254.7.127 ! -d 127.0.0.1 ! -i lo -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -m conntrack ! --ctstate DNAT --ctstatus CONFIRMED -j DROP
     -A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
     *nat
-    -A PREROUTING -j ISTIO_PRERT
-    -A OUTPUT -j ISTIO_OUTPUT
+    -I PREROUTING -j ISTIO_PRERT
+    -I OUTPUT -j ISTIO_OUTPUT
     -A ISTIO_PRERT -s 169.254.7.127 -p tcp -m tcp -j ACCEPT
     -A ISTIO_PRERT ! -d 127.0.0.1 -p tcp -m tcp ! --dport 15008 --tcp-flags FIN,SYN,RST,ACK SYN -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
     -A ISTIO_OUTPUT -d 169.254.7.127 -p tcp -m tcp -j ACCEPT

@@ -6,7 +6,7 @@ fn a_table_is_one_transaction_with_its_chains_declared() {
     let text = rules(&bare(), Family::V4);
     let nat = text.split("*nat\n").nth(1).unwrap();
     assert!(
-        nat.starts_with(":ISTIO_PRERT - [0:0]\n:ISTIO_OUTPUT - [0:0]\n-A PREROUTING -j ISTIO_PRERT\n"),
+        nat.starts_with(":ISTIO_PRERT - [0:0]\n:ISTIO_OUTPUT - [0:0]\n-I PREROUTING -j ISTIO_PRERT\n"),
         "{nat}"
     );
     assert!(nat.ends_with("COMMIT\n"));
@@ -26,8 +26,8 @@ fn jumps_that_exist_are_removed_before_ours_are_made() {
         deleted,
         ["-D DOCKER -s 10.0.0.0/8 -g ISTIO_PRERT", "-D OUTPUT -j ISTIO_OUTPUT", "-D OUTPUT -j ISTIO_OUTPUT"]
     );
-    assert_eq!(text.matches("-A OUTPUT -j ISTIO_OUTPUT").count(), 2, "one for each table");
-    assert!(text.rfind("-D ").unwrap() < text.rfind("-A OUTPUT").unwrap());
+    assert_eq!(text.matches("-I OUTPUT -j ISTIO_OUTPUT").count(), 2, "one for each table");
+    assert!(text.rfind("-D ").unwrap() < text.rfind("-I OUTPUT").unwrap());
 }
 
 #[test]

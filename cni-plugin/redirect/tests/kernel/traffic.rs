@@ -1,18 +1,18 @@
 //! Connections that meet the rules: those that exist live on, those that begin are captured, and none slips past.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use cni_plugin_redirect::rule::Family;
-use cni_plugin_redirect::{DnsListeners, Iptables, PodOverrides, Settings, apply, plan};
-use socket2::{Domain, Protocol, Socket, Type};
+use cni_plugin_redirect::{Backend, Kind, Settings, apply};
+use socket2::{Protocol, Socket, Type};
 
-use crate::lab::Namespace;
+use crate::rig::{APP, Lab, PATIENCE, accept, connect, connect_from, exchange, patient};
 
 /// A name and what it promises.
-type Row = (&'static str, fn(&Iptables, Family));
+type Row = (&'static str, fn(&Backend, Family));
 
 pub(crate) const TESTS: &[Row] = &[
     ("connections_that_exist_live_on_and_new_ones_are_captured", connections_that_exist_live_on),
@@ -23,7 +23,7 @@ pub(crate) const TESTS: &[Row] = &[
     ("a_withdrawn_pod_is_reached_directly_again", a_withdrawn_pod_is_reached_directly_again),
 ];
 
-fn connections_that_exist_live_on(iptables: &Iptables, family: Family) {
+fn connections_that_exist_live_on(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
     let server = lab.peer.inside(|| TcpListener::bind((lab.any(), 9090)).unwrap());
     let inbound: Vec<_> = (0..2).map(|_| lab.connect_to_app()).collect();
@@ -33,7 +33,7 @@ fn connections_that_exist_live_on(iptables: &Iptables, family: Family) {
             (app, accept(&server))
         })
         .collect();
-    lab.apply(iptables);
+    lab.apply(backend);
     // In each pair, the outside speaks first on one connection and the application on the other.
     for pairs in [inbound, outbound] {
         let [(one_a, one_b), (two_a, two_b)] = <[_; 2]>::try_from(pairs).unwrap();
@@ -48,7 +48,7 @@ fn connections_that_exist_live_on(iptables: &Iptables, family: Family) {
     exchange(&new, &accept(&lab.outbound));
 }
 
-fn tunnels_probes_and_self_calls_are_not_captured(iptables: &Iptables, family: Family) {
+fn tunnels_probes_and_self_calls_are_not_captured(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
     let tunnel = lab.pod.inside(|| TcpListener::bind((lab.any(), 15008)).unwrap());
     let probe: IpAddr = match family {
@@ -59,7 +59,7 @@ fn tunnels_probes_and_self_calls_are_not_captured(iptables: &Iptables, family: F
     lab.peer
         .run(&format!("ip addr add {probe}/{length} dev eth0 {}", if length == 128 { "nodad" } else { "" }));
     lab.pod.run(&format!("ip route add {probe}/{length} dev eth0"));
-    lab.apply(iptables);
+    lab.apply(backend);
     let new = lab.peer.inside(|| connect((lab.pod_address(), 15008).into()));
     exchange(&new, &accept(&tunnel));
     let probing =
@@ -71,9 +71,9 @@ fn tunnels_probes_and_self_calls_are_not_captured(iptables: &Iptables, family: F
     }
 }
 
-fn the_application_sees_its_clients(iptables: &Iptables, family: Family) {
+fn the_application_sees_its_clients(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
-    lab.apply(iptables);
+    lab.apply(backend);
     let client = lab.peer.inside(|| connect((lab.pod_address(), APP).into()));
     let captured = accept(&lab.inbound);
     exchange(&client, &captured);
@@ -98,9 +98,9 @@ fn the_application_sees_its_clients(iptables: &Iptables, family: Family) {
 
 /// The packet: an ACK with an MD5 option, which a listener drops without an answer. The kernel tracks it as the middle
 /// of a connection.
-fn no_first_packet_opens_a_way_past_the_proxy(iptables: &Iptables, family: Family) {
+fn no_first_packet_opens_a_way_past_the_proxy(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
-    lab.apply(iptables);
+    lab.apply(backend);
     let from = |port| SocketAddr::from((lab.peer_address(), port));
     let to = SocketAddr::from((lab.pod_address(), APP));
     let attack = |port| {
@@ -118,18 +118,20 @@ fn no_first_packet_opens_a_way_past_the_proxy(iptables: &Iptables, family: Famil
     let error = attack(40_001).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     // Proof that the attack is one: without the rules that answer it, it reaches the application.
-    let tables = if family == Family::V4 { "iptables" } else { "ip6tables" };
-    let variant = format!("{:?}", iptables.variant()).to_lowercase();
-    lab.pod.run(&format!("{tables}-{variant} -t mangle -F ISTIO_PRERT"));
+    lab.pod.run(&match backend.kind() {
+        Kind::Nftables => "nft flush chain inet istio-ambient-mangle istio-prerouting".to_owned(),
+        Kind::Iptables(_) if family == Family::V4 => format!("{} -t mangle -F ISTIO_PRERT", backend.kind()),
+        Kind::Iptables(_) => format!("{} -t mangle -F ISTIO_PRERT", backend.kind()).replace("ip", "ip6"),
+    });
     exchange(&attack(40_002).unwrap(), &accept(&lab.app));
 }
 
 /// The kernel first sees the old connection when the application speaks, so the client's side is its answering side.
 /// Opened again from there after a reset, it would be no connection that the kernel tracks.
-fn no_old_connection_opens_a_way_past_the_proxy(iptables: &Iptables, family: Family) {
+fn no_old_connection_opens_a_way_past_the_proxy(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
     let (client, app) = lab.connect_to_app();
-    lab.apply(iptables);
+    lab.apply(backend);
     exchange(&app, &client);
     let (from, to) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
     Socket::from(client).set_linger(Some(Duration::ZERO)).unwrap();
@@ -142,103 +144,12 @@ fn no_old_connection_opens_a_way_past_the_proxy(iptables: &Iptables, family: Fam
     assert_eq!(lab.app.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
-fn a_withdrawn_pod_is_reached_directly_again(iptables: &Iptables, family: Family) {
+fn a_withdrawn_pod_is_reached_directly_again(backend: &Backend, family: Family) {
     let lab = Lab::new(family);
-    lab.apply(iptables);
-    apply::remove(iptables, lab.pod.as_fd()).unwrap();
+    lab.apply(backend);
+    apply::remove(backend, lab.pod.as_fd()).unwrap();
     let (client, app) = lab.connect_to_app();
     exchange(&client, &app);
-}
-
-/// A pod with an application and a proxy's two doors, and a peer outside.
-struct Lab {
-    family: Family,
-    pod: Namespace,
-    peer: Namespace,
-    app: TcpListener,
-    inbound: TcpListener,
-    outbound: TcpListener,
-}
-
-impl Lab {
-    fn new(family: Family) -> Self {
-        let (pod, peer) = Namespace::pair();
-        let listen = |port| pod.inside(|| TcpListener::bind((any(family), port)).unwrap());
-        let (app, inbound, outbound) = (listen(APP), listen(15006), listen(15001));
-        Self { family, pod, peer, app, inbound, outbound }
-    }
-
-    fn apply(&self, iptables: &Iptables) {
-        let plan = plan(&Settings::default(), &PodOverrides::default(), DnsListeners::ALL);
-        apply::apply(iptables, self.pod.as_fd(), &plan).unwrap();
-    }
-
-    fn connect_to_app(&self) -> (TcpStream, TcpStream) {
-        let client = self.peer.inside(|| connect((self.pod_address(), APP).into()));
-        (client, accept(&self.app))
-    }
-
-    fn pod_address(&self) -> IpAddr {
-        self.address("10.88.0.2", "fd00:88::2")
-    }
-
-    fn peer_address(&self) -> IpAddr {
-        self.address("10.88.0.1", "fd00:88::1")
-    }
-
-    fn loopback(&self) -> IpAddr {
-        self.address("127.0.0.1", "::1")
-    }
-
-    fn any(&self) -> IpAddr {
-        any(self.family)
-    }
-
-    fn address(&self, v4: &str, v6: &str) -> IpAddr {
-        if self.family == Family::V4 { v4 } else { v6 }.parse().unwrap()
-    }
-
-    fn domain(&self) -> Domain {
-        if self.family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 }
-    }
-}
-
-fn any(family: Family) -> IpAddr {
-    if family == Family::V4 { "0.0.0.0" } else { "::" }.parse().unwrap()
-}
-
-fn connect(to: SocketAddr) -> TcpStream {
-    patient(TcpStream::connect_timeout(&to, PATIENCE).unwrap())
-}
-
-fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&from.into())?;
-    socket.connect_timeout(&to.into(), SHORT)?;
-    Ok(patient(socket.into()))
-}
-
-/// Fails instead of hanging when nobody comes.
-#[track_caller]
-fn accept(listener: &TcpListener) -> TcpStream {
-    let socket = Socket::from(listener.try_clone().unwrap());
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    patient(listener.accept().unwrap().0)
-}
-
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-/// What one side writes, the other reads, and the connection stays usable.
-#[track_caller]
-fn exchange(mut from: &TcpStream, mut to: &TcpStream) {
-    let mut got = [0; 4];
-    from.write_all(b"ping").unwrap();
-    to.read_exact(&mut got).unwrap();
-    assert_eq!(&got, b"ping");
 }
 
 /// A TCP header (RFC 9293 3.1) with an MD5 signature option (RFC 2385) that nobody expects.
@@ -273,8 +184,3 @@ fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
-
-const APP: u16 = 8080;
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a connection that should be dropped is tried.
-const SHORT: Duration = Duration::from_secs(2);
