@@ -1,4 +1,4 @@
-//! The conformance table: what ztunnel does, row by row, and the tests that hold each, as a run of the suite found them.
+//! The conformance table: what ztunnel and istio-cni do, row by row, and the tests that hold each, as a run of the suite found them.
 
 mod page;
 mod record;
@@ -34,7 +34,11 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Of {
     /// Ours: written only when every test that a row names has passed.
-    Ours,
+    Ours {
+        /// What the end-to-end suite printed when it was asked to list its trials.
+        #[arg(long, value_name = "FILE")]
+        e2e: PathBuf,
+    },
     /// That of another binary: what of the scenarios it passes.
     Other {
         /// What to call it.
@@ -80,8 +84,8 @@ fn write(args: &Args) -> Result<String, Fault> {
     let text = read(&args.record)?;
     let record = Record::read(&text).map_err(|source| Fault::Record { path: args.record.clone(), source })?;
     let (page, said) = match &args.of {
-        Of::Ours => {
-            let mut complaints = rows::complaints(&areas, &record);
+        Of::Ours { e2e } => {
+            let mut complaints = rows::complaints(&areas, &record, &rows::listed(&read(e2e)?));
             complaints.extend(rows::empty(&areas).map(|row| format!("{row}: no test holds it")));
             if !complaints.is_empty() {
                 return Err(Fault::Unheld { out: args.out.clone(), complaints });

@@ -8,9 +8,10 @@ use super::rows::{self, Area, Row};
 /// Our own table. Every test in it has passed.
 pub(super) fn ours(areas: &[Area]) -> String {
     let mut page = format!(
-        "# Conformance\n\nWhat ztunnel does, and the test that holds each of it here. Written by `make test` from what the suite \
-         ran and\npassed; edit `tests/conformance/*.yaml` instead. A row that differs on purpose says how. `scenarios::` are \
-         those of\n`tests/scenarios`, which `make conformance PROXY=<path>` runs against another binary.\n\n{}.\n",
+        "# Conformance\n\nWhat ztunnel and istio-cni do, and the test that holds each of it here. Written by `make test` from \
+         what the suite ran\nand passed; edit `tests/conformance/*.yaml` instead. A row that differs on purpose says how. \
+         `scenarios::` are those of\n`tests/scenarios`, which `make conformance PROXY=<path>` runs against another binary. `e2e::` \
+         are those of `tests/e2e`: `make\ne2e` runs them, and that they exist is all that is checked here.\n\n{}.\n",
         rows::count(areas)
     );
     for area in areas {
@@ -18,7 +19,12 @@ pub(super) fn ours(areas: &[Area]) -> String {
         for row in &area.rows {
             let held_by = match &row.not_ours {
                 Some(why) => format!("not ours: {why}"),
-                None => tests(row.held_by.iter()),
+                None if row.held_by_e2e.is_empty() => tests(row.held_by.iter()),
+                None => {
+                    let here = tests(row.held_by.iter());
+                    let comma = if here.is_empty() { "" } else { "; " };
+                    format!("{here}{comma}by `make e2e`: {}", tests(row.held_by_e2e.iter()))
+                }
             };
             line(&mut page, row, &held_by);
         }

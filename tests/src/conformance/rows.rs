@@ -1,5 +1,6 @@
 //! The rows: behaviors in our words, each with the tests that hold it or why there is none.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -25,6 +26,9 @@ pub(super) struct Row {
     /// The tests that fail when it is not so, as `<target>::<test>`.
     #[serde(default)]
     pub(super) held_by: Vec<String>,
+    /// Trials of `make e2e`, as `e2e::<trial>`: it needs more than every machine has, so that only their names are checked.
+    #[serde(default)]
+    pub(super) held_by_e2e: Vec<String>,
     /// Why there is nothing to hold.
     #[serde(default)]
     pub(super) not_ours: Option<String>,
@@ -44,6 +48,13 @@ pub(super) enum RowsError {
     None { folder: PathBuf },
     #[error("{} is not a file of rows", path.display())]
     Yaml { path: PathBuf, source: Box<serde_saphyr::Error> },
+}
+
+impl Row {
+    /// Whether any test holds it.
+    pub(super) const fn is_held(&self) -> bool {
+        !self.held_by.is_empty() || !self.held_by_e2e.is_empty()
+    }
 }
 
 impl Area {
@@ -72,13 +83,25 @@ impl Area {
     }
 }
 
-/// Every row that the record does not bear out.
-pub(super) fn complaints(areas: &[Area], record: &Record) -> Vec<String> {
+/// What the end-to-end suite lists as its trials, as rows name them.
+pub(super) fn listed(printed: &str) -> BTreeSet<String> {
+    printed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(|trial| format!("e2e::{trial}"))
+        .collect()
+}
+
+/// Every row that the record and the end-to-end suite's list do not bear out.
+pub(super) fn complaints(areas: &[Area], record: &Record, e2e: &BTreeSet<String>) -> Vec<String> {
     let mut complaints = Vec::new();
     for (area, row) in each(areas) {
         let mut complain =
             |what: String| complaints.push(format!("{}: {}: {what}", area.title, row.behavior));
-        if row.not_ours.is_some() && !row.held_by.is_empty() {
+        for trial in row.held_by_e2e.iter().filter(|trial| !e2e.contains(*trial)) {
+            complain(format!("the end-to-end suite has no {trial}"));
+        }
+        if row.not_ours.is_some() && row.is_held() {
             complain("it is not ours, and has tests".to_owned());
         }
         for test in &row.held_by {
@@ -95,13 +118,13 @@ pub(super) fn complaints(areas: &[Area], record: &Record) -> Vec<String> {
 /// Every row that nothing holds and that is ours.
 pub(super) fn empty(areas: &[Area]) -> impl Iterator<Item = String> {
     each(areas)
-        .filter(|(_, row)| row.held_by.is_empty() && row.not_ours.is_none())
+        .filter(|(_, row)| !row.is_held() && row.not_ours.is_none())
         .map(|(area, row)| format!("{}: {}", area.title, row.behavior))
 }
 
 /// How many rows there are, of each kind.
 pub(super) fn count(areas: &[Area]) -> String {
-    let held = each(areas).filter(|(_, row)| !row.held_by.is_empty()).count();
+    let held = each(areas).filter(|(_, row)| row.is_held()).count();
     let not_ours = each(areas).filter(|(_, row)| row.not_ours.is_some()).count();
     format!("{} behaviors: {held} held by tests, {not_ours} not ours", each(areas).count())
 }

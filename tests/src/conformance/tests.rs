@@ -1,5 +1,7 @@
 //! Records as cargo, libtest and libtest-mimic write them, and the tables that follow.
 
+use std::collections::BTreeSet;
+
 use super::page;
 use super::record::{Record, RecordError, Verdict};
 use super::rows::{self, Area, Row};
@@ -49,7 +51,7 @@ fn section(lines: &str, passed: usize) -> String {
 
 fn row(behavior: &str, held_by: &[&str]) -> Row {
     let held_by = held_by.iter().map(|&test| test.to_owned()).collect();
-    Row { behavior: behavior.to_owned(), held_by, not_ours: None, differs: None }
+    Row { behavior: behavior.to_owned(), held_by, held_by_e2e: Vec::new(), not_ours: None, differs: None }
 }
 
 fn area(rows: Vec<Row>) -> Vec<Area> {
@@ -110,7 +112,7 @@ fn of_two_tests_of_one_name_the_worse_counts() {
 fn a_row_holds_when_each_of_its_tests_passed() {
     let passed = "scenarios::capture::a_pair_talks";
     let failed = "scenarios::policy::a_client_is_refused";
-    let complaints = |row: Row| rows::complaints(&area(vec![row]), &record(WHOLE));
+    let complaints = |row: Row| rows::complaints(&area(vec![row]), &record(WHOLE), &BTreeSet::new());
     assert_eq!(complaints(row("It talks", &[passed])), [""; 0]);
     assert_eq!(
         complaints(row("It talks", &[passed, failed, "it::a"])),
@@ -122,6 +124,25 @@ fn a_row_holds_when_each_of_its_tests_passed() {
     assert_eq!(complaints(not_ours.clone()), [""; 0]);
     let both = Row { held_by: vec![passed.to_owned()], ..not_ours };
     assert_eq!(complaints(both), ["Policy: It runs there: it is not ours, and has tests"]);
+}
+
+#[test]
+fn a_row_may_be_held_by_trials_that_the_end_to_end_suite_lists() {
+    let listed = rows::listed("takeover::it_is_ours: test\n\n1 tests, 0 benchmarks\n");
+    let held = |trial: &str| Row { held_by_e2e: vec![trial.to_owned()], ..row("It is taken over", &[]) };
+    let complaints = |row: Row| rows::complaints(&area(vec![row]), &record(WHOLE), &listed);
+    assert_eq!(complaints(held("e2e::takeover::it_is_ours")), [""; 0]);
+    assert_eq!(
+        complaints(held("e2e::takeover::it_was")),
+        ["Policy: It is taken over: the end-to-end suite has no e2e::takeover::it_was"]
+    );
+    assert_eq!(rows::empty(&area(vec![held("e2e::takeover::it_is_ours")])).count(), 0);
+    let both = Row { held_by: vec!["it::a".to_owned()], ..held("e2e::takeover::it_is_ours") };
+    let page = page::ours(&area(vec![both, held("e2e::b")]));
+    let told = "| It is taken over | `it::a`; by `make e2e`: `e2e::takeover::it_is_ours` |\n\
+                | It is taken over | by `make e2e`: `e2e::b` |\n";
+    assert!(page.ends_with(told), "{page}");
+    assert!(page.contains("\n2 behaviors: 2 held by tests, 0 not ours.\n"), "{page}");
 }
 
 #[test]
