@@ -12,7 +12,10 @@ PROXY ?=
 NODE ?= both
 ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
-.PHONY: help demo test conformance interop tools check bench gen fmt prerequisites clean-lab
+# What containers of an end-to-end run leave of themselves.
+NO_CGROUPS = @find /sys/fs/cgroup -depth -type d -path '*/adit-e2e*' -exec rmdir {} + 2>/dev/null || true
+
+.PHONY: help demo test conformance interop tools e2e check bench gen fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,7 +30,8 @@ demo: prerequisites ## the whole story on this machine: two nodes, the mesh, a p
 test: prerequisites ## every test that needs no cluster; writes docs/conformance.md from what ran
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace 2>&1 | tee target/tests.log
-	target/debug/adit-conformance --record target/tests.log --out docs/conformance.md ours
+	$(CARGO) test --locked --package tests --test e2e -- --list >target/e2e.list
+	target/debug/adit-conformance --record target/tests.log --out docs/conformance.md ours --e2e target/e2e.list
 
 conformance: prerequisites ## what another proxy passes: PROXY=/path [NODE=a|b|both], written to target/conformance-*
 	@[[ -x "$(PROXY)" && "$(NODE)" =~ ^(a|b|both)$$ ]] || { echo "make conformance PROXY=/path/to/ztunnel [NODE=a|b|both]"; exit 2; }
@@ -47,6 +51,18 @@ tools: prerequisites ## istioctl, Prometheus and pprof over a lab's proxies; nee
 	go tool pprof -h >/dev/null 2>&1 || true # Go builds it when it is first asked for
 	$(CARGO) build --locked --workspace --bins
 	ADIT_ISTIOCTL=$(TOOLS)/bin/istioctl $(CARGO) test --locked --package tests --test tools
+
+e2e: ## on a real API server, under containerd, and in place of istio-cni: ZTUNNEL=/path drives that proxy, PODS=250, ONLY=area::; needs root, Go
+	@./tests/prerequisites.sh e2e
+	./tests/e2e/tools.sh $(TOOLS)/e2e
+	$(NO_CGROUPS)
+	$(CARGO) build --locked --workspace --bins
+	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_AS_ROOT=1 ADIT_E2E_PODS="$(PODS)" \
+		$(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
+		$(CARGO) test --locked --package tests --test e2e -- $(ONLY) 2>&1 | tee target/e2e.log
+	$(NO_CGROUPS)
+	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_KUBERNETES=1 $(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
+		$(CARGO) test --locked --package tests --test scenarios -- enroll::
 
 check: $(TOOLS)/bin/cargo-deny ## format, lints, docs, licences, bans, sources
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure the few system programs are there: a C compiler for the crypto library, iptables for the redirection,
-# curl for the story. Installs what is missing from Debian's packages, and says so.
+# curl for the story; for `e2e` a container runtime with the CNI project's plugins too. Installs what is missing from
+# Debian's packages, and says so.
 set -euo pipefail
 
 missing=()
@@ -11,6 +12,13 @@ need cargo cargo
 need cc gcc
 need iptables-restore iptables
 need curl curl
+if [ "${1:-}" = e2e ]; then
+    [ "$(id -u)" -eq 0 ] || { echo "make e2e runs containers and needs root" >&2; exit 1; }
+    command -v go >/dev/null 2>&1 || { echo "make e2e needs Go 1.26: it builds the API server that tests/e2e/cluster/go.mod pins" >&2; exit 1; }
+    need containerd containerd
+    need runc runc
+    [ -x /usr/lib/cni/ptp ] || [ -x /opt/cni/bin/ptp ] || missing+=(containernetworking-plugins)
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0

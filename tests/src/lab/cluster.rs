@@ -1,11 +1,15 @@
-//! The Kubernetes objects of a lab: what the API server would hold, and who is told of a change.
+//! The Kubernetes objects of a lab: what the API server holds, or would hold, and who is told of a change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fmt, fs};
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+
+use super::eventually::eventually;
+use super::kube::{ApiServer, MIRRORED, Refused};
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +53,30 @@ pub trait Follower: Send + Sync {
 pub struct Cluster {
     objects: Mutex<BTreeMap<Key, Value>>,
     followers: Mutex<Vec<Box<dyn Follower>>>,
+    /// Keeps the kinds that agents read; what is here of them is its copy.
+    server: Option<ApiServer>,
 }
 
 impl Cluster {
+    /// One whose pods, namespaces and accounts are those of a real API server.
+    #[track_caller]
+    pub(super) fn on(server: ApiServer) -> Arc<Self> {
+        let cluster = Arc::new(Self { server: Some(server), ..Self::default() });
+        if let Some(server) = &cluster.server {
+            server.feed(&Arc::downgrade(&cluster));
+        }
+        cluster
+    }
+
+    /// The API server of a lab on Kubernetes.
+    pub const fn server(&self) -> Option<&ApiServer> {
+        self.server.as_ref()
+    }
+
+    fn keeper(&self, key: &Key) -> Option<&ApiServer> {
+        self.server.as_ref().filter(|_| MIRRORED.contains(&key.kind.as_str()))
+    }
+
     /// Adds a follower; it is told of what exists already.
     pub fn follow(&self, follower: Box<dyn Follower>) {
         let objects = self.objects.lock();
@@ -62,7 +87,27 @@ impl Cluster {
     }
 
     /// Creates or replaces an object.
+    #[track_caller]
     pub fn set(&self, object: Value) {
+        let key = Key::of(&object);
+        match self.keeper(&key) {
+            Some(server) => self.followed(&key, server.put(&key, object)),
+            None => self.put(object),
+        }
+    }
+
+    /// Waits until the copy here is as new as what the server answered.
+    #[track_caller]
+    fn followed(&self, key: &Key, answer: Result<Value, Refused>) {
+        let stored = answer.unwrap_or_else(|e| panic!("the API server keeps {key}: {e}"));
+        eventually(format_args!("the lab has heard of {key}"), || {
+            let heard = self.get(key).map_or(0, |object| version(&object));
+            if heard >= version(&stored) { Ok(()) } else { Err(format!("version {heard}")) }
+        });
+    }
+
+    /// As [`Cluster::set`], for this copy.
+    pub(super) fn put(&self, object: Value) {
         let mut objects = self.objects.lock();
         let key = Key::of(&object);
         self.tell(&key, Some(&object));
@@ -79,11 +124,38 @@ impl Cluster {
     }
 
     /// Removes an object; one that is gone already is fine.
+    #[track_caller]
     pub fn remove(&self, key: &Key) {
+        match self.keeper(key) {
+            Some(server) => {
+                server.remove(key).unwrap_or_else(|e| panic!("remove {key}: {e}"));
+                eventually(format_args!("the lab has heard that {key} is gone"), || {
+                    if self.get(key).is_none() { Ok(()) } else { Err("still there") }
+                });
+            }
+            None => self.forget(key),
+        }
+    }
+
+    /// As [`Cluster::remove`], for this copy.
+    pub(super) fn forget(&self, key: &Key) {
         let mut objects = self.objects.lock();
         if objects.remove(key).is_some() {
             self.tell(key, None);
         }
+    }
+
+    /// Says that an object is to go, where that is a thing of its own.
+    #[track_caller]
+    pub(super) fn begin_removal(&self, key: &Key) {
+        if let Some(server) = self.keeper(key) {
+            server.begin_removal(key).unwrap_or_else(|e| panic!("end {key}: {e}"));
+        }
+    }
+
+    /// The objects of a kind.
+    pub(super) fn keys(&self, kind: &str) -> Vec<Key> {
+        self.objects.lock().keys().filter(|key| key.kind == kind).cloned().collect()
     }
 
     /// An object as it is.
@@ -92,7 +164,17 @@ impl Cluster {
     }
 
     /// Applies a merge patch (RFC 7396) to an object; answers whether it exists.
+    #[track_caller]
     pub fn patch(&self, key: &Key, patch: &Value) -> bool {
+        if let Some(server) = self.keeper(key) {
+            return match server.merge(key, patch) {
+                Err(Refused::Status { code: 404, .. }) => false,
+                answer => {
+                    self.followed(key, answer);
+                    true
+                }
+            };
+        }
         let mut objects = self.objects.lock();
         let Some(object) = objects.get_mut(key) else {
             return false;
@@ -110,6 +192,11 @@ impl Cluster {
             follower.changed(key, new);
         }
     }
+}
+
+/// The version of an object that the API server gave it; 0 without one.
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 /// A node's share of the cluster, as files: its own pods and every namespace.

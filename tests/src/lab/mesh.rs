@@ -11,6 +11,7 @@ use super::cluster::{Cluster, PodsDirectory};
 use super::cni::Plugin;
 use super::control::ControlPlane;
 use super::eventually::eventually;
+use super::kube::ApiServer;
 use super::netns::Netns;
 use super::node::Node;
 use super::process::{Process, Program};
@@ -31,9 +32,12 @@ pub(super) fn start(
     } else {
         ControlPlane::start(cluster)
     };
+    if let Some(server) = cluster.server() {
+        prepare(server, cluster, nodes);
+    }
     for node in nodes.iter_mut() {
         let folder = Folder::of(node);
-        if !control.shares(&folder.pods()) {
+        if node.kubernetes.is_none() && !control.shares(&folder.pods()) {
             cluster.follow(Box::new(PodsDirectory::new(node.name(), &folder.pods(), &folder.scratch())));
         }
         node.chain.plugin = Some(Plugin {
@@ -49,8 +53,27 @@ pub(super) fn start(
         wait_agent(node);
         node.proxy().wait_ready();
     }
-    status::follow(statuses, cluster);
+    if cluster.server().is_none() {
+        status::follow(statuses, cluster);
+    }
     control
+}
+
+/// Gives an API server what the charts install before an agent starts, and the nodes' names.
+#[track_caller]
+fn prepare(server: &ApiServer, cluster: &Cluster, nodes: &mut [Node]) {
+    cluster.set(super::namespace(SYSTEM));
+    cluster.set(json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": { "name": ACCOUNT, "namespace": SYSTEM },
+    }));
+    server.apply(include_str!("kube/rights.yaml"));
+    server.mount_account(SYSTEM, ACCOUNT);
+    for node in nodes {
+        cluster.set(json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node.name() } }));
+        node.kubernetes = Some(server.address());
+    }
 }
 
 /// Starts a node's agent.
@@ -61,11 +84,21 @@ pub(super) fn start_agent(node: &Node) -> Process {
         fs::create_dir_all(&path).expect("a folder for the agent");
     }
     let text = |path: PathBuf| path.display().to_string();
-    Program::new(binaries::find("adit-node-agent"))
-        .env("LOG_LEVEL", level())
-        .args(["--node-name", node.name()])
-        .args(["--pods-dir".to_owned(), text(folder.pods())])
-        .args(["--status-dir".to_owned(), text(folder.status())])
+    let program = Program::new(binaries::find("adit-node-agent")).env("LOG_LEVEL", level());
+    let program = match node.kubernetes {
+        Some(server) => program
+            .env("KUBERNETES_SERVICE_HOST", server.ip().to_string())
+            .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
+            .env("POD_NAMESPACE", SYSTEM)
+            .env("POD_NAME", format!("istio-cni-node-{}", node.name()))
+            .env("NODE_NAME", node.name()),
+        None => program
+            .args(["--node-name", node.name()])
+            .args(["--pods-dir".to_owned(), text(folder.pods())])
+            .args(["--status-dir".to_owned(), text(folder.status())]),
+    };
+    let program = node.agent_env.iter().fold(program, |program, (key, value)| program.env(key, value));
+    program
         .args(["--run-dir".to_owned(), text(folder.run())])
         .args(["--zds-socket".to_owned(), text(folder.zds())])
         .args(["--netns-dir", "/run/netns"])
@@ -160,6 +193,11 @@ pub(super) fn start_successor(node: &Node) -> Proxy {
     node.proxies.lock().push(proxy.clone());
     proxy
 }
+
+/// Where agents and proxies run on a cluster.
+pub(super) const SYSTEM: &str = "istio-system";
+/// The account of the agents.
+pub(super) const ACCOUNT: &str = "istio-cni";
 
 /// The log level of agents and proxies.
 fn level() -> String {

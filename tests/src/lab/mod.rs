@@ -15,6 +15,7 @@ pub mod external;
 pub mod hbone;
 pub mod http;
 pub mod isolate;
+pub mod kube;
 pub mod logs;
 pub mod net;
 pub mod netns;
@@ -66,7 +67,9 @@ pub struct Builder {
     families: Families,
     mesh: bool,
     standalone: bool,
+    kubernetes: bool,
     proxy_env: Vec<(String, String)>,
+    agent_env: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -91,6 +94,19 @@ impl Builder {
     /// As on machines without a cluster: the program `adit-control` reads a directory, which the agents read too.
     pub const fn standalone(mut self) -> Self {
         self.standalone = true;
+        self.kubernetes = false;
+        self
+    }
+
+    /// As on a cluster: the objects that agents read are those of a real API server.
+    pub const fn kubernetes(mut self) -> Self {
+        self.kubernetes = true;
+        self
+    }
+
+    /// Sets a variable of every agent's environment.
+    pub fn agent_env(mut self, key: &str, value: &str) -> Self {
+        self.agent_env.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -116,9 +132,13 @@ impl Builder {
             }
         }
         let names = NameServer::start(&underlay, &plan::control_plane(self.families));
-        let cluster = Arc::new(Cluster::default());
+        let cluster = if self.kubernetes {
+            Cluster::on(kube::ApiServer::start())
+        } else {
+            Arc::new(Cluster::default())
+        };
         cluster.set(namespace("default"));
-        let control = self.mesh.then(|| mesh::start(&mut nodes, &cluster, self.standalone, &self.proxy_env));
+        let control = self.mesh.then(|| self.start_mesh(&mut nodes, &cluster));
         Lab {
             shared: Arc::new(Shared {
                 names,
@@ -132,6 +152,15 @@ impl Builder {
                 pods: Mutex::new(Vec::new()),
             }),
         }
+    }
+}
+
+impl Builder {
+    fn start_mesh(&self, nodes: &mut [Node], cluster: &Arc<Cluster>) -> ControlPlane {
+        for node in nodes.iter_mut() {
+            node.agent_env.clone_from(&self.agent_env);
+        }
+        mesh::start(nodes, cluster, self.standalone, &self.proxy_env)
     }
 }
 
@@ -156,6 +185,9 @@ fn underlay(families: Families) -> Netns {
 fn namespace(name: &str) -> serde_json::Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": {} } })
 }
+
+/// Set, it makes every lab one [on Kubernetes](Builder::kubernetes) unless it is standalone.
+pub const KUBERNETES: &str = "ADIT_LAB_KUBERNETES";
 
 /// A running lab. It ends with its process.
 pub struct Lab {
@@ -198,7 +230,9 @@ impl Lab {
             families: Families::V4,
             mesh: true,
             standalone: false,
+            kubernetes: std::env::var_os(KUBERNETES).is_some(),
             proxy_env: Vec::new(),
+            agent_env: Vec::new(),
         }
     }
 
@@ -216,6 +250,12 @@ impl Lab {
     /// The Kubernetes objects.
     pub fn cluster(&self) -> &Cluster {
         &self.shared.cluster
+    }
+
+    /// The API server of a lab [on Kubernetes](Builder::kubernetes).
+    #[track_caller]
+    pub fn kubernetes(&self) -> &kube::ApiServer {
+        self.shared.cluster.server().expect("a lab on Kubernetes")
     }
 
     /// The control plane.

@@ -35,6 +35,13 @@ impl Netns {
         Self { name: name.into(), file: Arc::new(File::open(&path).expect("the namespace's file")) }
     }
 
+    /// One that others made, by a path of theirs.
+    #[track_caller]
+    pub fn at(name: &str, path: &Path) -> Self {
+        let file = File::open(path).unwrap_or_else(|e| panic!("open {}: {e}", path.display()));
+        Self { name: name.into(), file: Arc::new(file) }
+    }
+
     /// The namespace that the calling thread is in.
     pub fn current(name: &str) -> Self {
         Self { name: name.into(), file: Arc::new(File::open(CURRENT).expect("the current namespace")) }

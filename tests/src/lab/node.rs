@@ -22,6 +22,9 @@ pub struct Node {
     home: PathBuf,
     pub(super) chain: Chain,
     pub(super) agent: Mutex<Option<Process>>,
+    pub(super) agent_env: Vec<(String, String)>,
+    /// The API server that the agent reads, when there is one.
+    pub(super) kubernetes: Option<SocketAddr>,
     pub(super) proxies: Mutex<Vec<Proxy>>,
     pub(super) proxy_spec: Mutex<Option<ProxySpec>>,
     pods: AtomicU8,
@@ -61,6 +64,8 @@ impl Node {
             netns,
             home,
             agent: Mutex::new(None),
+            agent_env: Vec::new(),
+            kubernetes: None,
             proxies: Mutex::new(Vec::new()),
             proxy_spec: Mutex::new(None),
             pods: AtomicU8::new(2),
@@ -152,7 +157,19 @@ impl Node {
     #[track_caller]
     pub fn restart_agent(&self) {
         self.agent().kill();
+        self.begin_agent();
+        mesh::wait_agent(self);
+    }
+
+    /// Starts an agent, without waiting: it may never be ready.
+    #[track_caller]
+    pub fn begin_agent(&self) {
         *self.agent.lock() = Some(mesh::start_agent(self));
+    }
+
+    /// Waits until the agent is ready.
+    #[track_caller]
+    pub fn wait_agent(&self) {
         mesh::wait_agent(self);
     }
 

@@ -29,6 +29,7 @@ pub struct PodBuilder {
     labels: Vec<(String, String)>,
     annotations: Vec<(String, String)>,
     attempts: AtomicU32,
+    patience: Duration,
 }
 
 impl PodBuilder {
@@ -42,6 +43,7 @@ impl PodBuilder {
             labels: vec![("app".to_owned(), name.to_owned())],
             annotations: Vec::new(),
             attempts: AtomicU32::new(0),
+            patience: SANDBOX,
         }
     }
 
@@ -76,17 +78,32 @@ impl PodBuilder {
         self
     }
 
+    /// How long the chain may go on failing; a minute otherwise.
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Creates the pod as a kubelet would, trying again while the chain fails.
     #[track_caller]
     pub fn create(self) -> Pod {
         self.announce();
-        within(SANDBOX, format_args!("the CNI chain for pod {}", self.name), || self.attempt())
+        within(self.patience, format_args!("the CNI chain for pod {}", self.name), || self.attempt())
     }
 
     /// Tries the chain once; the pod's object stays when it fails.
     pub fn try_create(self) -> Result<Pod, CniError> {
         self.announce();
         self.attempt()
+    }
+
+    /// Creates the object alone, for a runtime that makes the sandbox; answers its UID.
+    #[track_caller]
+    pub fn declare(self) -> String {
+        self.announce();
+        let object = self.shared.cluster.get(&Key::new("Pod", &self.namespace, &self.name));
+        let uid = object.and_then(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned));
+        uid.expect("the UID of the pod")
     }
 
     /// Writes the Pod object, bound to its node and without addresses yet.
@@ -259,7 +276,10 @@ impl Pod {
                 "podIP": ips[0].to_string(),
                 "podIPs": ips.iter().map(|ip| json!({ "ip": ip.to_string() })).collect::<Vec<_>>(),
                 "hostIP": self.0.node.ip().to_string(),
-                "conditions": [{ "type": "Ready", "status": "True" }],
+                "conditions": [
+                    { "type": "PodReadyToStartContainers", "status": "True" },
+                    { "type": "Ready", "status": "True" },
+                ],
             } }),
         );
     }
@@ -355,6 +375,7 @@ impl Pod {
     /// Deletes the pod as a kubelet would: its programs end, DEL in reverse, the namespace goes, the object goes.
     #[track_caller]
     pub fn delete(&self) {
+        self.0.shared.cluster.begin_removal(&self.0.key);
         for process in self.0.processes.lock().drain(..) {
             process.kill();
         }

@@ -1,0 +1,73 @@
+//! What holds on a real API server and under a real container runtime: `make e2e` brings both and runs this.
+
+use std::process::ExitCode;
+
+mod pods;
+mod runtime;
+mod server;
+
+use tests::lab::{Builder, Lab, Pod};
+
+fn main() -> ExitCode {
+    tests::lab::main(&tests::trials![
+        pods::a_namespace_s_label_enrolls_the_pods_it_has_and_those_that_come,
+        pods::a_pod_s_own_label_decides_over_its_namespace_s,
+        pods::a_namespace_that_loses_its_label_loses_its_pods_to_plain_text,
+        pods::a_successor_of_the_same_name_is_annotated_for_itself,
+        pods::a_deleted_namespace_leaves_nothing_of_its_pods,
+        pods::an_excluded_namespace_is_never_enrolled_whatever_its_labels,
+        pods::without_a_proxy_a_selected_pod_waits_and_is_told_why,
+        server::an_agent_that_restarts_while_the_server_is_away_serves_its_pods,
+        server::an_outage_changes_nothing_for_pods_and_what_it_missed_is_made_up_for,
+        server::a_token_that_is_refused_is_replaced_by_the_one_the_kubelet_wrote,
+        server::a_right_that_is_missing_is_told_by_its_name_and_used_once_granted,
+        runtime::a_selected_pod_comes_up_enrolled_and_is_forgotten_when_it_ends,
+        runtime::while_the_agent_is_away_a_selected_sandbox_says_why_it_waits_and_others_start_and_end,
+        runtime::lists_of_older_versions_of_cni_are_served_as_well,
+        runtime::a_running_sandbox_is_enrolled_and_withdrawn_by_its_namespace_s_label,
+    ])
+}
+
+/// A lab of one node on a real API server.
+fn one_node() -> Builder {
+    Lab::new().one_node().kubernetes()
+}
+
+/// A pod of this namespace that is enrolled.
+fn enrolled(lab: &Lab, namespace: &str, name: &str) -> Pod {
+    let pod = lab.pod(name).in_namespace(namespace).create();
+    pod.wait_enrolled();
+    pod
+}
+
+/// The source and the destination of one HTTP request, which must be served through the tunnel and nowhere else.
+#[track_caller]
+fn assert_tunnelled(client: &Pod, server: &Pod) {
+    let before = tunnelled(server);
+    let answer = client.curl(&[&format!("http://{}/", server.at(8080))]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    tests::lab::eventually(format_args!("{} is served over mTLS", server.name()), || {
+        let now = tunnelled(server);
+        if now > before { Ok(()) } else { Err(format!("{now} connections with mutual TLS")) }
+    });
+}
+
+/// Connections that were opened to a pod with mutual TLS, as its node's proxy counts them.
+fn tunnelled(server: &Pod) -> f64 {
+    let workload = server.name().to_owned();
+    let labels = [
+        ("reporter", "destination"),
+        ("connection_security_policy", "mutual_tls"),
+        ("destination_workload", workload.as_str()),
+    ];
+    server.node().proxy().metrics().sum("istio_tcp_connections_opened_total", &labels)
+}
+
+/// As [`assert_tunnelled`], in plain text.
+#[track_caller]
+fn assert_plain(client: &Pod, server: &Pod) {
+    let before = tunnelled(server);
+    let answer = client.curl(&[&format!("http://{}/", server.at(8080))]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(tunnelled(server).to_bits(), before.to_bits(), "the request went through the tunnel");
+}

@@ -1,0 +1,183 @@
+//! A containerd of a node's own: its state in the lab, Debian's reference plugins before ours.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::lab::kube::tool;
+use tests::lab::{Lab, Netns, Node, Process, Program, binaries, within};
+
+use super::cri::{Cri, Linux, Metadata, PodSandboxConfig, Sandbox};
+
+/// A running containerd.
+pub(super) struct Containerd {
+    node: Arc<Node>,
+    home: PathBuf,
+    _process: Process,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Containerd {
+    /// Starts it on a node, with a conflist of this CNI version.
+    #[track_caller]
+    pub(super) fn start(node: &Arc<Node>, cni_version: &str) -> Self {
+        let home = node.home().join("containerd");
+        let bins = home.join("bin");
+        let confs = home.join("net.d");
+        for folder in [&bins, &confs] {
+            fs::create_dir_all(folder).expect("a folder for containerd");
+        }
+        for plugin in ["ptp", "host-local", "loopback"] {
+            std::os::unix::fs::symlink(reference(plugin), bins.join(plugin)).expect("a link to a plugin");
+        }
+        std::os::unix::fs::symlink(binaries::find("adit-cni"), bins.join("adit-cni"))
+            .expect("a link to ours");
+        let list = conflist(cni_version, &home, &node.home().join("run/plugin.sock"));
+        fs::write(confs.join("10-e2e.conflist"), format!("{list:#}")).expect("a conflist");
+        let config = home.join("config.toml");
+        fs::write(&config, settings(&home)).expect("containerd's configuration");
+        let process = Program::new("containerd").arg("--config").arg(&config).start(
+            "containerd",
+            node.netns(),
+            &home.join("containerd.log"),
+        );
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime for calls");
+        let containerd = Self { node: Arc::clone(node), home, _process: process, runtime };
+        within(STARTS, "containerd takes the image", || containerd.import());
+        containerd
+    }
+
+    fn import(&self) -> Result<(), String> {
+        let mut ctr = Program::new("ctr").arg("--address").arg(self.socket()).command();
+        ctr.args(["-n", "k8s.io", "images", "import", "--no-unpack"]).arg(tool("pause-image.tar"));
+        let output = ctr.stdin(Stdio::null()).output().map_err(|e| format!("start ctr: {e}"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home.join("containerd.sock")
+    }
+
+    /// Makes the sandbox of a pod, as a kubelet asks for it once; the error is what the kubelet would tell.
+    pub(super) fn run(&self, namespace: &str, name: &str, uid: &str) -> Result<Sandbox, String> {
+        let config = PodSandboxConfig {
+            metadata: Some(Metadata {
+                name: name.to_owned(),
+                uid: uid.to_owned(),
+                namespace: namespace.to_owned(),
+                attempt: 0,
+            }),
+            hostname: name.to_owned(),
+            log_directory: self.home.join("logs").display().to_string(),
+            linux: Some(Linux { cgroup_parent: format!("/{CGROUP}/kubepods/besteffort/pod{uid}") }),
+        };
+        self.call(|mut cri| async move { cri.run(config).await })
+    }
+
+    /// Ends a sandbox, DEL of its network with it.
+    pub(super) fn remove(&self, sandbox: &Sandbox) -> Result<(), String> {
+        let id = sandbox.id.clone();
+        self.call(|mut cri| async move { cri.remove(&id).await })
+    }
+
+    fn call<T: Send + 'static, F>(&self, work: impl FnOnce(Cri) -> F + Send + 'static) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, String>> + Send,
+    {
+        let socket = self.socket();
+        let called = self.runtime.spawn(async move { work(Cri::connect(&socket).await?).await });
+        self.runtime.block_on(called).expect("a call that ends")
+    }
+
+    /// Tells the API server what a kubelet does once a sandbox is there.
+    #[track_caller]
+    pub(super) fn tell(&self, lab: &Lab, namespace: &str, name: &str, sandbox: &Sandbox) {
+        let status = json!({ "status": {
+            "phase": "Running",
+            "podIP": sandbox.ip,
+            "podIPs": [{ "ip": sandbox.ip }],
+            "hostIP": self.node.ip().to_string(),
+            "conditions": [
+                { "type": "PodReadyToStartContainers", "status": "True" },
+                { "type": "Ready", "status": "True" },
+            ],
+        } });
+        let key = tests::lab::Key::new("Pod", namespace, name);
+        assert!(lab.cluster().patch(&key, &status), "the object of {namespace}/{name}");
+    }
+}
+
+/// The network of a sandbox.
+pub(super) fn netns(sandbox: &Sandbox) -> Netns {
+    Netns::at(&sandbox.id, Path::new(&format!("/proc/{}/ns/net", sandbox.pid)))
+}
+
+fn conflist(version: &str, home: &Path, agent: &Path) -> Value {
+    json!({
+        "cniVersion": version,
+        "name": "e2e",
+        "plugins": [
+            {
+                "type": "ptp",
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": home.join("addresses"),
+                    // The lab's own pods have the lower half of the node's network.
+                    "ranges": [[{
+                        "subnet": "10.1.1.0/24", "rangeStart": "10.1.1.130", "rangeEnd": "10.1.1.250",
+                        "gateway": "10.1.1.129",
+                    }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }],
+                },
+            },
+            { "type": "adit-cni", "agent_socket": agent },
+        ],
+    })
+}
+
+/// Version 2 is what containerd 1.6 and 1.7 read.
+fn settings(home: &Path) -> String {
+    let home = home.display();
+    format!(
+        r#"version = 2
+root = "{home}/root"
+state = "{home}/state"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs"]
+[grpc]
+  address = "{home}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "adit.test/pause:1"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "native"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{home}/bin"
+    conf_dir = "{home}/net.d"
+"#
+    )
+}
+
+/// Where Debian or the CNI project puts its plugins.
+#[track_caller]
+fn reference(plugin: &str) -> PathBuf {
+    let places = ["/usr/lib/cni", "/opt/cni/bin"].map(|folder| Path::new(folder).join(plugin));
+    places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("there is no CNI plugin {plugin}: apt-get install containernetworking-plugins")
+    })
+}
+
+/// Below which containers of these tests are.
+const CGROUP: &str = "adit-e2e";
+const STARTS: Duration = Duration::from_secs(60);
