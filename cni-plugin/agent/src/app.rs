@@ -16,14 +16,15 @@ use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::seqpacket::{Listener, SocketError};
 use cni_plugin_wire::zds::{self, PodUid};
 use cni_plugin_wire::{event, paths};
+use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Inputs};
 pub use self::handle::Handle;
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Endpoint, Source};
 use crate::enroll::{Enrollment, Event};
 use crate::health::Health;
 use crate::http_server;
@@ -33,15 +34,19 @@ use crate::redirect::{Kernel, Redirect, chain, choice};
 use crate::report::{self, Reporter};
 use crate::socket::{self, Desk};
 use crate::status::{self, StatusError, StatusSink};
-use crate::watch::{Change, Directory, PodSource};
+use crate::watch::{self, Change, Directory, Lookups, PodSource};
 use crate::zds::{Deadlines, Server};
 
 /// What the agent works on.
 pub struct Parts {
     pub source: Box<dyn PodSource>,
+    /// Where single pods can be asked for that the source has not shown yet.
+    pub lookups: Option<Lookups>,
     pub status: Arc<dyn StatusSink>,
     pub redirect: Arc<dyn Redirect>,
     pub reporter: Arc<dyn Reporter>,
+    /// Writes what the reporter hands on.
+    pub events: Option<report::Writer>,
     pub host: HostNetns,
 }
 
@@ -66,6 +71,8 @@ pub enum AgentError {
     Redirect(#[source] RedirectError),
     #[error("tell which network namespace is the host's")]
     Host(#[source] NetnsError),
+    #[error("pods are read from an API server, and there is no client for it")]
+    NoClient,
     #[error("use the status directory")]
     Status(#[source] StatusError),
     #[error("create the directory {path}")]
@@ -89,28 +96,55 @@ pub enum AgentError {
 }
 
 impl Parts {
-    /// The directory of pods, the status directory if there is one, and the kernel. Blocking.
+    /// What the settings name, and the kernel; `client` talks to their API server if they name one. Blocking.
     ///
     /// # Errors
     /// Rules cannot be loaded here, the host's namespace cannot be told, or the status directory cannot be made.
-    pub fn real(config: &Config) -> Result<Self, AgentError> {
+    pub fn real(config: &Config, client: Option<Client>) -> Result<Self, AgentError> {
         let backend = choice::settle(&config.run_dir, config.backend, &config.places.proc_root);
         let backend = backend.map_err(AgentError::Redirect)?;
-        let status: Arc<dyn StatusSink> = match &config.status_dir {
-            Some(dir) => Arc::new(status::Directory::new(dir.clone()).map_err(AgentError::Status)?),
-            None => {
-                tracing::warn!("no --status-dir: the control plane is not told which pods are captured");
-                Arc::new(status::InProcess::default())
+        let redirect = Arc::new(Kernel { backend, settings: config.redirect.clone() });
+        let host = HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?;
+        match (&config.source, client) {
+            (Source::Kubernetes(_), Some(client)) => {
+                let node = &config.policy.node;
+                Ok(Self::of_cluster(client, node, redirect, host))
             }
-        };
-        Ok(Self {
-            source: Box::new(Directory::new(config.pods_dir.clone())),
-            status,
-            redirect: Arc::new(Kernel { backend, settings: config.redirect.clone() }),
-            reporter: Arc::new(report::Log::default()),
-            host: HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?,
-        })
+            (Source::Kubernetes(_), None) => Err(AgentError::NoClient),
+            (Source::Directory { pods, status }, _) => Ok(Self {
+                source: Box::new(Directory::new(pods.clone())),
+                lookups: None,
+                status: status_of_files(status.as_ref())?,
+                redirect,
+                reporter: Arc::new(report::Log::default()),
+                events: None,
+                host,
+            }),
+        }
     }
+
+    /// Everything that a cluster has to say and hear.
+    pub fn of_cluster(client: Client, node: &str, redirect: Arc<dyn Redirect>, host: HostNetns) -> Self {
+        let (source, lookups) = watch::Kubernetes::new(client.clone(), node.to_owned());
+        let (reporter, events) = report::Kubernetes::new(client.clone(), node.to_owned());
+        Self {
+            source: Box::new(source),
+            lookups: Some(lookups),
+            status: Arc::new(status::Kubernetes::new(client)),
+            redirect,
+            reporter: Arc::new(reporter),
+            events: Some(events),
+            host,
+        }
+    }
+}
+
+fn status_of_files(dir: Option<&PathBuf>) -> Result<Arc<dyn StatusSink>, AgentError> {
+    let Some(dir) = dir else {
+        tracing::warn!("no --status-dir: the control plane is not told which pods are captured");
+        return Ok(Arc::new(status::InProcess::default()));
+    };
+    Ok(Arc::new(status::Directory::new(dir.clone()).map_err(AgentError::Status)?))
 }
 
 impl Agent {
@@ -167,11 +201,14 @@ impl Agent {
         let (done, event_inbox) = mpsc::unbounded_channel();
         let server = Server::new(Deadlines::default(), notices);
         let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host));
-        let remembered = watch::Sender::new(None);
+        let remembered = tokio::sync::watch::Sender::new(None);
         let file = config.selected_namespaces_file;
 
         let mut tasks = JoinSet::new();
         tasks.spawn(searching);
+        if let Some(events) = parts.events {
+            tasks.spawn(events.run());
+        }
         tasks.spawn(remember(file, remembered.subscribe()));
         tasks.spawn(follow(parts.source, Arc::clone(&parts.status), done.clone()));
         if let Some(listener) = checks {
@@ -186,6 +223,7 @@ impl Agent {
             server: server.clone(),
             finder,
             status: parts.status,
+            lookups: parts.lookups,
             redirect: parts.redirect,
             remembered,
             health,
@@ -295,7 +333,7 @@ async fn prune(status: &Arc<dyn StatusSink>, known: BTreeSet<PodUid>) {
 }
 
 /// Keeps the file of selected namespaces as it was last decided.
-async fn remember(file: PathBuf, mut wanted: watch::Receiver<Option<SelectedNamespaces>>) {
+async fn remember(file: PathBuf, mut wanted: tokio::sync::watch::Receiver<Option<SelectedNamespaces>>) {
     while wanted.changed().await.is_ok() {
         loop {
             let Some(namespaces) = wanted.borrow_and_update().clone() else {

@@ -1,6 +1,7 @@
 //! What the agent was told, checked: every mistake is reported at once, each naming its setting.
 
 mod backend;
+mod kubernetes;
 mod serving;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use crate::eligible::{self, Policy};
 use crate::selector;
 
 pub use self::backend::RawBackend;
+pub use self::kubernetes::{Kubernetes, Raw as RawKubernetes, Server};
 pub use self::serving::{Endpoint, RawServing, Serving};
 
 /// The settings as given, none of them looked at; `None` means not given.
@@ -82,14 +84,17 @@ pub struct Raw {
     pub plugin_deadline: Option<String>,
     #[command(flatten)]
     pub serving: RawServing,
+    /// Enroll pods at all; `false` takes out those that are enrolled [default: true]
+    #[arg(long, env = "AMBIENT_ENABLED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub ambient_enabled: Option<String>,
+    #[command(flatten)]
+    pub kubernetes: RawKubernetes,
 }
 
 /// The settings as meant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    pub pods_dir: PathBuf,
-    /// Without one, no status is written anywhere.
-    pub status_dir: Option<PathBuf>,
+    pub source: Source,
     pub zds_socket: PathBuf,
     pub run_dir: PathBuf,
     /// What the plugin reads while the agent is away.
@@ -101,6 +106,18 @@ pub struct Config {
     pub backend: Wish,
     pub places: Places,
     pub timing: Timing,
+}
+
+/// Where pods are read, and where it is written which of them are captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Files: pods are Kubernetes YAML, statuses are patches.
+    Directory {
+        pods: PathBuf,
+        /// Without one, no status is written anywhere.
+        status: Option<PathBuf>,
+    },
+    Kubernetes(Kubernetes),
 }
 
 /// Where network namespaces are found.
@@ -150,9 +167,8 @@ impl Config {
             redirect: redirect(&mut errors, &raw),
             backend: backend::wish(&mut errors, &raw.backend),
             timing: timing(&mut errors, &raw),
+            source: source(&mut errors, &raw),
             serving: serving::check(&mut errors, raw.serving),
-            pods_dir: errors.required(raw.pods_dir, PODS_DIR, PODS_DIR_WHY).into(),
-            status_dir: raw.status_dir.filter(|dir| !dir.is_empty()).map(PathBuf::from),
             zds_socket: errors.path(raw.zds_socket, ZDS_SOCKET, paths::DEFAULT_ZDS_SOCKET),
             run_dir,
             places: Places {
@@ -164,12 +180,35 @@ impl Config {
     }
 }
 
+/// A directory of pods comes first: whoever names one means it, and a cluster is named wherever a pod runs.
+fn source(errors: &mut Errors, raw: &Raw) -> Source {
+    let status = raw.status_dir.clone().filter(|dir| !dir.is_empty());
+    let pods = raw.pods_dir.clone().filter(|dir| !dir.is_empty());
+    match (pods, status) {
+        (None, status) if raw.kubernetes.names_a_server() => {
+            if let Some(dir) = status {
+                errors.malformed(
+                    STATUS_DIR,
+                    dir,
+                    "used with an API server: give --pods-dir with it, or neither",
+                );
+            }
+            Source::Kubernetes(raw.kubernetes.check(errors))
+        }
+        (pods, status) => Source::Directory {
+            pods: errors.required(pods, PODS_DIR, PODS_DIR_WHY).into(),
+            status: status.map(PathBuf::from),
+        },
+    }
+}
+
 fn policy(errors: &mut Errors, raw: &Raw) -> Policy {
     let selectors = selector::parse(raw.enablement_selector.as_deref().unwrap_or(selector::DEFAULT))
         .map_err(|error| errors.0.push(ConfigError::Selector(error)))
         .unwrap_or_default();
+    let enabled = errors.flag(raw.ambient_enabled.clone(), ("ambient-enabled", "AMBIENT_ENABLED"), true);
     Policy {
-        selectors,
+        selectors: if enabled { selectors } else { Vec::new() },
         excluded_namespaces: names(raw.exclude_namespaces.as_deref().unwrap_or("kube-system")),
         system_namespace: raw.system_namespace.clone().unwrap_or_else(|| "istio-system".to_owned()),
         node: errors.required(raw.node_name.clone(), NODE_NAME, "it decides whose pods are ours"),
@@ -271,7 +310,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 const NODE_NAME: Key = ("node-name", "NODE_NAME");
 const PODS_DIR: Key = ("pods-dir", "PODS_DIR");
-const PODS_DIR_WHY: &str = "pods and namespaces are read from a directory of Kubernetes YAML";
+const PODS_DIR_WHY: &str =
+    "outside of Kubernetes, without KUBERNETES_SERVICE_HOST or --kubeconfig, pods are read from files";
+const STATUS_DIR: Key = ("status-dir", "STATUS_DIR");
 const ZDS_SOCKET: Key = ("zds-socket", "ZTUNNEL_UDS_ADDRESS");
 const RUN_DIR: Key = ("run-dir", "CNI_AGENT_RUN_DIR");
 const MEASURE: Duration = Duration::from_secs(30);

@@ -7,6 +7,7 @@ pub mod enroll;
 pub mod health;
 mod http_server;
 pub mod install;
+pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod netns;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use cni_plugin_agent::app::{Agent, Parts};
-use cni_plugin_agent::config::{Config, Raw};
+use cni_plugin_agent::config::{Config, Raw, Source};
+use cni_plugin_agent::kubernetes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -44,6 +45,8 @@ fn run(args: Args) -> anyhow::Result<()> {
     if !usable {
         anyhow::bail!("--log-level (LOG_LEVEL) is {:?}, which is no filter such as `info`", args.log_level);
     }
+    // Fails only where one is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = match Config::check(args.raw) {
         Ok(config) => config,
         Err(errors) => {
@@ -74,15 +77,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!("told to end: rules stay in place, proxies go on serving");
         told.cancel();
     });
+    let client = match &config.source {
+        Source::Directory { .. } => None,
+        Source::Kubernetes(settings) => Some(kubernetes::client(settings).await?),
+    };
     let (config, parts) = tokio::task::spawn_blocking(move || {
-        let parts = Parts::real(&config)?;
+        let parts = Parts::real(&config, client)?;
         Ok::<_, cni_plugin_agent::app::AgentError>((config, parts))
     })
     .await
     .context("prepare the node")??;
     let agent = Agent::bind(config, parts).await?;
     tracing::info!("the node agent is up");
-    agent.run(stop).await?;
+    Box::pin(agent.run(stop)).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What becomes of a pod, told to whoever asks why it is not in the mesh: the seam, and the log behind it.
 
 mod book;
+mod kubernetes;
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 use self::book::{Book, Told};
 use crate::model::Pod;
+
+pub use kubernetes::{Kubernetes, Writer};
 
 /// Something about a pod that its owner wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,15 +39,21 @@ pub struct Log(Mutex<Book>);
 impl Reporter for Log {
     fn report(&self, pod: &Arc<Pod>, report: Report) {
         let uid = PodUid(pod.metadata.uid.clone());
-        let told = self.0.lock().take(&uid, report, Instant::now());
+        if let Some(told) = self.0.lock().take(&uid, report, Instant::now()) {
+            told.log(pod);
+        }
+    }
+}
+
+impl Told {
+    fn log(&self, pod: &Pod) {
         let pod = pod.full_name();
-        match told {
-            Some(Told::NotEnrolled { why, times }) => {
+        match self {
+            Self::NotEnrolled { why, times } => {
                 tracing::warn!(pod, why, times, "a pod cannot be enrolled; it is tried again");
             }
-            Some(Told::Recovered) => tracing::info!(pod, "a pod that could not be enrolled is enrolled now"),
-            Some(Told::Withdrawn) => tracing::info!(pod, "a pod was taken out of the mesh"),
-            None => {}
+            Self::Recovered => tracing::info!(pod, "a pod that could not be enrolled is enrolled now"),
+            Self::Withdrawn => tracing::info!(pod, "a pod was taken out of the mesh"),
         }
     }
 }

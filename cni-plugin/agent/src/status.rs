@@ -1,6 +1,7 @@
 //! Where the control plane reads whether a pod is captured: the seam and the sinks behind it.
 
 mod directory;
+mod kubernetes;
 mod memory;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use cni_plugin_wire::zds::PodUid;
 use futures_util::future::BoxFuture;
 
+use crate::kubernetes::ApiError;
 use crate::model::{Pod, Redirection};
 
 pub use directory::Directory;
+pub use kubernetes::Kubernetes;
 pub use memory::InProcess;
 
 /// Receives the redirection annotation of each pod.
@@ -54,6 +57,14 @@ pub enum StatusError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("annotate pod {pod}")]
+    Api {
+        pod: String,
+        #[source]
+        source: ApiError,
+    },
+    #[error("pod {pod} does not exist any more")]
+    Gone { pod: String },
     /// The task that would have done it panicked, or the process ends.
     #[error("use the statuses")]
     Task(#[source] tokio::task::JoinError),

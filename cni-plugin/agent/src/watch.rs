@@ -1,8 +1,9 @@
-//! Where pods and namespaces come from: the seam, and two sources behind it.
+//! Where pods and namespaces come from: the seam, and the sources behind it.
 
 mod directory;
 mod documents;
 mod feed;
+mod kubernetes;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::model::{Namespace, Pod};
 pub use directory::Directory;
 pub use documents::DocumentError;
 pub use feed::{Feed, FeedSource};
+pub use kubernetes::{Kubernetes, Lookups};
 
 /// One thing that became different in the source.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,6 +20,7 @@ use crate::netns::{Finder, Netns, Wanted};
 use crate::redirect::{Applied, Redirect, chain};
 use crate::socket::{Asked, Call};
 use crate::status::StatusSink;
+use crate::watch::Lookups;
 use crate::zds::{Notice, Server};
 
 /// The machine and what its commands act on.
@@ -28,6 +29,7 @@ pub(super) struct Driver {
     pub(super) server: Server,
     pub(super) finder: Finder,
     pub(super) status: Arc<dyn StatusSink>,
+    pub(super) lookups: Option<Lookups>,
     pub(super) redirect: Arc<dyn Redirect>,
     pub(super) remembered: watch::Sender<Option<SelectedNamespaces>>,
     pub(super) health: Health,
@@ -134,7 +136,13 @@ impl Driver {
                 open.answers.insert(request, answer);
                 let sandbox =
                     SandboxName { namespace: pod.namespace, name: pod.name, container: pod.container_id };
-                Some(Event::Add { request, sandbox, uid: pod.uid.map(PodUid), netns })
+                let uid = pod.uid.map(PodUid);
+                if let Some(lookups) = &self.lookups
+                    && !self.machine.knows(&sandbox, uid.as_ref())
+                {
+                    lookups.look(sandbox.namespace.clone(), sandbox.name.clone());
+                }
+                Some(Event::Add { request, sandbox, uid, netns })
             }
             Asked::Check(pod) => {
                 open.answers.insert(request, answer);

@@ -19,7 +19,8 @@ fn what_is_not_given_has_a_default() {
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/run/adit/selected-namespaces.json"));
     assert_eq!(config.places, Places { proc_root: "/proc".into(), netns_dir: None });
     assert_eq!(config.timing.measure, Some(Duration::from_secs(30)));
-    assert_eq!((config.status_dir, config.backend), (None, Wish::Iptables(None)));
+    assert_eq!(config.backend, Wish::Iptables(None));
+    assert_eq!(config.source, Source::Directory { pods: "/pods".into(), status: None });
 }
 
 #[test]
@@ -48,6 +49,7 @@ fn everything_given_is_taken() {
         ..given()
     })
     .unwrap();
+    assert_eq!(config.source, Source::Directory { pods: "/pods".into(), status: Some("/status".into()) });
     assert_eq!(config.selected_namespaces_file, PathBuf::from("/var/lib/adit/selected.json"));
     assert_eq!(config.policy.selectors, Vec::new());
     assert_eq!(config.policy.excluded_namespaces, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
@@ -120,5 +122,67 @@ fn durations_need_a_unit() {
         ("99999999999999999999s", None),
     ] {
         assert_eq!(parse_duration(text), want, "{text}");
+    }
+}
+
+fn in_a_pod() -> Raw {
+    let text = |text: &str| Some(text.to_owned());
+    let kubernetes = RawKubernetes {
+        kubernetes_service_host: text("10.96.0.1"),
+        kubernetes_service_port: text("443"),
+        pod_namespace: text("istio-system"),
+        ..RawKubernetes::default()
+    };
+    Raw { node_name: text("n1"), kubernetes, ..Raw::default() }
+}
+
+#[test]
+fn in_a_pod_the_api_server_is_the_source_unless_files_are_named() {
+    let config = Config::check(in_a_pod()).unwrap();
+    assert!(matches!(config.source, Source::Kubernetes(_)), "{:?}", config.source);
+    let config = Config::check(Raw { pods_dir: Some("/pods".to_owned()), ..in_a_pod() }).unwrap();
+    assert_eq!(config.source, Source::Directory { pods: "/pods".into(), status: None });
+    let errors = Config::check(Raw { status_dir: Some("/status".to_owned()), ..in_a_pod() }).unwrap_err();
+    assert!(matches!(errors.as_slice(), [ConfigError::Malformed { env: "STATUS_DIR", .. }]), "{errors:?}");
+}
+
+#[test]
+fn an_agent_that_does_not_know_its_node_or_its_own_namespace_refuses_to_start() {
+    let mut raw = in_a_pod();
+    raw.node_name = None;
+    raw.kubernetes.pod_namespace = None;
+    let errors = Config::check(raw).unwrap_err();
+    let mut missing: Vec<&str> = Vec::new();
+    for error in &errors {
+        let ConfigError::Missing { env, .. } = error else { panic!("{error}") };
+        missing.push(env);
+    }
+    missing.sort_unstable();
+    assert_eq!(missing, ["NODE_NAME", "POD_NAMESPACE"]);
+}
+
+#[test]
+fn switched_off_it_selects_nothing() {
+    let config = Config::check(Raw { ambient_enabled: Some("false".to_owned()), ..given() }).unwrap();
+    assert_eq!(config.policy.selectors, Vec::new());
+}
+
+#[test]
+fn excluded_namespaces_are_a_list_with_blanks_left_out() {
+    for (text, want) in [
+        ("", vec![]),
+        (" ", vec![]),
+        (",", vec![]),
+        (" , ,", vec![]),
+        ("a", vec!["a"]),
+        (" a ", vec!["a"]),
+        ("a,b", vec!["a", "b"]),
+        ("a, b", vec!["a", "b"]),
+        (",a,,b,", vec!["a", "b"]),
+        ("a,a", vec!["a"]),
+    ] {
+        let config = Config::check(Raw { exclude_namespaces: Some(text.to_owned()), ..given() }).unwrap();
+        let names: Vec<&str> = config.policy.excluded_namespaces.iter().map(String::as_str).collect();
+        assert_eq!(names, want, "{text:?}");
     }
 }

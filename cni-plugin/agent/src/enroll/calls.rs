@@ -87,6 +87,12 @@ impl Enrollment {
         }
     }
 
+    /// Whether the source has shown the pod that a call names.
+    #[must_use]
+    pub fn knows(&self, sandbox: &SandboxName, uid: Option<&PodUid>) -> bool {
+        self.pod_of(sandbox, uid).is_some()
+    }
+
     /// The pod that a call names: by UID where the runtime tells it, else the living one of that name.
     fn pod_of(&self, sandbox: &SandboxName, uid: Option<&PodUid>) -> Option<PodUid> {
         let mut named = self.pods.values().filter(|entry| {

@@ -122,7 +122,7 @@ impl Files {
             Ok(None) => Ok(()),
             // One that cannot be read says nothing useful either.
             Ok(Some(_)) | Err(StatusError::Malformed { .. }) => remove(&path),
-            Err(error @ (StatusError::Io { .. } | StatusError::Task(_))) => Err(error),
+            Err(error) => Err(error),
         }
     }
 

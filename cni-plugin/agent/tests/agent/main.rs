@@ -1,7 +1,15 @@
 //! The whole agent between a scripted proxy and a scripted plugin, in real network namespaces. Needs root: without
 //! it these tests fail, they do not pass by doing nothing.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
+mod api;
 mod enroll;
+mod kubernetes;
 mod plugin;
 mod rig;

@@ -181,7 +181,7 @@ impl Rig {
             fs::create_dir_all(dir.path().join(sub)).unwrap();
         }
         let config = Config::check(raw).unwrap();
-        let parts = Parts::real(&config).unwrap();
+        let parts = Parts::real(&config, None).unwrap();
         let agent = Agent::bind(config, parts).await.unwrap();
         let stop = CancellationToken::new();
         Self { dir, agent: tokio::spawn(agent.run(stop.clone())), stop }
@@ -249,4 +249,4 @@ fn write(dir: &TempDir, file: &str, text: &str) {
 }
 
 /// Far beyond what anything here takes, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
