@@ -66,15 +66,23 @@ impl Reporter for Kubernetes {
 impl Writer {
     /// Writes until its reporter is gone.
     pub async fn run(mut self) {
+        let mut refused = false;
         while let Some(note) = self.queue.recv().await {
             let mut pace = Pace::new();
             for _ in 0..ATTEMPTS {
                 match Box::pin(self.write(&note)).await {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        refused = false;
+                        break;
+                    }
                     Err(error) => {
-                        let name = note.pod.full_name();
-                        let error = crate::redirect::chain(&error);
-                        tracing::debug!(pod = name, error, "an Event could not be written");
+                        let (name, error) = (note.pod.full_name(), crate::redirect::chain(&error));
+                        if refused {
+                            tracing::debug!(pod = name, error, "an Event could not be written either");
+                        } else {
+                            tracing::warn!(pod = name, error, "Events cannot be written");
+                        }
+                        refused = true;
                     }
                 }
                 tokio::time::sleep(pace.pause()).await;
@@ -91,14 +99,12 @@ impl Writer {
             Ok(_) => return Ok(()),
             Err(error) => return Err(error),
         }
-        // It was written before, by this agent or an earlier one.
+        // It was written before, by this agent or an earlier one. Istio's chart does not let it be read, but whoever
+        // patches an Event is shown it.
         let name = event.metadata.name.unwrap_or_default();
-        let count = answer(api.get(&name)).await?.count.unwrap_or(1).saturating_add(1);
-        let patch = json!({
-            "message": event.message,
-            "lastTimestamp": event.last_timestamp,
-            "count": count,
-        });
+        let patch = json!({"message": event.message, "lastTimestamp": event.last_timestamp});
+        let before = answer(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
+        let patch = json!({"count": before.count.unwrap_or(1).saturating_add(1)});
         answer(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
     }
 }

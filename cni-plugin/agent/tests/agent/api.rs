@@ -255,9 +255,6 @@ async fn respond(
         ("GET", ["namespaces", namespace, "pods", name]) => {
             found(&guard, "pods", &format!("{namespace}/{name}"))
         }
-        ("GET", ["namespaces", namespace, "events", name]) => {
-            found(&guard, "events", &format!("{namespace}/{name}"))
-        }
         ("POST", ["namespaces", namespace, "events"]) => {
             let event: Value = serde_json::from_slice(&body).unwrap();
             let key = ("events", format!("{namespace}/{}", event["metadata"]["name"].as_str().unwrap()));
