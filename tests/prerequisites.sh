@@ -11,6 +11,8 @@ need() { # program package
 need cargo cargo
 need cc gcc
 need iptables-restore iptables
+need nft nftables
+need ipset ipset
 need curl curl
 if [ "${1:-}" = e2e ]; then
     [ "$(id -u)" -eq 0 ] || { echo "make e2e runs containers and needs root" >&2; exit 1; }

@@ -27,7 +27,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    const fn infix(self) -> &'static str {
+    pub(crate) const fn infix(self) -> &'static str {
         match self {
             Self::Legacy => "-legacy",
             Self::Nft => "-nft",

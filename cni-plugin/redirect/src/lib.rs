@@ -7,6 +7,7 @@ mod backend;
 mod choose;
 pub mod drift;
 mod error;
+pub mod host;
 mod iptables;
 mod ipv6;
 mod listeners;

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
+use rtnetlink::{Handle, IpVersion, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -83,6 +83,17 @@ pub(crate) async fn add_route(handle: &Handle, family: Family) -> Result<(), Red
     };
     let added = handle.route().add(route).replace().execute().await;
     unless(added, &[io::ErrorKind::AlreadyExists], "add the local route for marked replies", family)
+}
+
+/// Brings the loopback interface up, as in a namespace made for a trial.
+pub(crate) async fn loopback_up(handle: &Handle) -> Result<(), RedirectError> {
+    let message =
+        LinkMessageBuilder::<LinkUnspec>::default().index(loopback(handle, Family::V4).await?).up().build();
+    handle.link().set(message).execute().await.map_err(|source| RedirectError::Routing {
+        attempt: "bring loopback up",
+        family: Family::V4,
+        source,
+    })
 }
 
 /// What is there now.

@@ -2,13 +2,20 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use cni_plugin_redirect::in_netns;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
+use parking_lot::Mutex;
+
+/// Where cgroups may be made; nothing where this user may not.
+pub(crate) static CGROUPS: OnceLock<PathBuf> = OnceLock::new();
 
 /// Leaves the machine's mounts alone, and becomes root of a user namespace when it is not root. Call before any thread.
 pub(crate) fn isolate() {
@@ -44,14 +51,19 @@ impl Namespace {
     /// A pod and a peer, joined by one wire. The pod is 10.88.0.2 and fd00:88::2, the peer ends in 1.
     pub(crate) fn pair() -> (Self, Self) {
         let (pod, peer) = (Self::new(), Self::new());
-        let path = format!("/proc/{}/fd/{}", std::process::id(), peer.0.as_raw_fd());
-        pod.run(&format!("ip link add eth0 type veth peer name eth0 netns {path}"));
+        pod.wire("eth0", &peer, "eth0");
         for (side, host) in [(&pod, 2), (&peer, 1)] {
             side.run(&format!("ip addr add 10.88.0.{host}/24 dev eth0"));
             side.run(&format!("ip addr add fd00:88::{host}/64 dev eth0 nodad"));
             side.run("ip link set eth0 up");
         }
         (pod, peer)
+    }
+
+    /// Joins this one and `other` by a wire.
+    pub(crate) fn wire(&self, name: &str, other: &Self, peer: &str) {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), other.0.as_raw_fd());
+        self.run(&format!("ip link add {name} type veth peer name {peer} netns {path}"));
     }
 
     /// Runs `work` inside.
@@ -72,4 +84,45 @@ impl AsFd for Namespace {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Puts this process into a cgroup of its own and lets tests make others beside it, where the kernel and this user can.
+pub(crate) fn enter_cgroup() {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let Some(mount) = mounts.into_iter().find(|mount| mount.join("cgroup.controllers").is_file()) else {
+        return;
+    };
+    let parent = mount.join(format!("adit-kernel-tests-{}", std::process::id()));
+    if fs::create_dir_all(parent.join("home")).is_ok() && join_cgroup(&parent.join("home")).is_ok() {
+        CGROUPS.set(parent).unwrap();
+    }
+}
+
+/// Undoes [`enter_cgroup`]. The kernel lets a cgroup go a moment after its last process.
+pub(crate) fn leave_cgroup() {
+    let Some(parent) = CGROUPS.get() else { return };
+    join_cgroup(parent.parent().unwrap()).unwrap();
+    for _ in 0..100 {
+        for child in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(child.path());
+        }
+        if fs::remove_dir(parent).is_ok() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs `work` while the process is in another cgroup.
+pub(crate) fn in_cgroup<T>(cgroup: &Path, work: impl FnOnce() -> T) -> T {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    join_cgroup(cgroup).unwrap();
+    let outcome = work();
+    join_cgroup(&CGROUPS.get().unwrap().join("home")).unwrap();
+    outcome
+}
+
+fn join_cgroup(cgroup: &Path) -> std::io::Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
 }
