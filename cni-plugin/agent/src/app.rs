@@ -17,7 +17,7 @@ use cni_plugin_wire::seqpacket::{Listener, SocketError};
 use cni_plugin_wire::zds::{self, PodUid};
 use cni_plugin_wire::{event, paths};
 use kube::Client;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use self::driver::{Driver, Inputs};
 pub use self::handle::Handle;
 use crate::config::{Config, Endpoint, Source};
+use crate::debug::Debug;
 use crate::enroll::{Enrollment, Event};
 use crate::health::Health;
 use crate::http_server;
+use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
 use crate::redirect::{Kernel, Redirect, chain, choice};
@@ -60,6 +62,8 @@ pub struct Agent {
     plugins: Listener,
     checks: Option<TcpListener>,
     scrapes: Option<TcpListener>,
+    shown: UnixListener,
+    log: Option<LogControl>,
     handle: Handle,
     asked: handle::Asked,
 }
@@ -86,6 +90,12 @@ pub enum AgentError {
         what: &'static str,
         #[source]
         source: SocketError,
+    },
+    #[error("serve debug dumps on {path}")]
+    Debug {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
     },
     #[error("serve health checks on {endpoint:?}")]
     Health {
@@ -164,9 +174,31 @@ impl Agent {
             }
         };
         let scrapes = scrapes(config.serving.metrics).await;
+        let path = config.run_dir.join(DEBUG_SOCKET_NAME);
+        let shown = http_server::listen_root(&path).map_err(|source| AgentError::Debug { path, source })?;
         let (health, metrics) = (Health::default(), Metrics::new());
         let (handle, asked) = Handle::new();
-        Ok(Self { config, parts, health, metrics, proxies, plugins, checks, scrapes, handle, asked })
+        let log = None;
+        Ok(Self {
+            config,
+            parts,
+            health,
+            metrics,
+            proxies,
+            plugins,
+            checks,
+            scrapes,
+            shown,
+            log,
+            handle,
+            asked,
+        })
+    }
+
+    /// Lets whoever looks into the agent change this log's level.
+    #[must_use]
+    pub fn with_log(self, log: LogControl) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// What the agent says of itself.
@@ -192,8 +224,20 @@ impl Agent {
     /// # Errors
     /// A socket fails for good.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { config, parts, health, metrics, proxies, plugins, checks, scrapes, handle: _, asked } =
-            self;
+        let Self {
+            config,
+            parts,
+            health,
+            metrics,
+            proxies,
+            plugins,
+            checks,
+            scrapes,
+            shown,
+            log,
+            handle,
+            asked,
+        } = self;
         let handed_back = asked.stop;
         let host = Arc::new(parts.host);
         let (notices, notice_inbox) = mpsc::unbounded_channel();
@@ -217,6 +261,8 @@ impl Agent {
         if let Some(listener) = scrapes {
             tasks.spawn(metrics.clone().serve(listener));
         }
+        let debug = Debug { handle, server: server.clone(), health: health.clone(), log };
+        tasks.spawn(debug.serve(shown));
         let desk = Desk { host, calls, metrics: metrics.plugin.clone() };
         let driver = Driver {
             machine: Enrollment::new(config.policy, config.timing),
@@ -356,6 +402,8 @@ async fn remember(file: PathBuf, mut wanted: tokio::sync::watch::Receiver<Option
     }
 }
 
+/// In the run directory: see what it answers to `GET /`.
+const DEBUG_SOCKET_NAME: &str = "debug.sock";
 /// Waiting plugin calls and changes beyond these wait in their sockets and sources.
 const CALLS: usize = 256;
 const MEASURING: usize = 8;

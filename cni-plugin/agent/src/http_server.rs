@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -36,6 +38,64 @@ pub(crate) async fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> 
         }
     }
     Err(failed)
+}
+
+/// Listens on a socket of the file system, for root alone, where a predecessor's may be left. Needs a tokio runtime.
+///
+/// # Errors
+/// The path cannot be bound, also because something that is no socket has that name.
+pub(crate) fn listen_root(path: &Path) -> io::Result<UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    // Whoever was quicker than this is asked who it is.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves root until the task is dropped, each connection for no longer than `lifetime`.
+pub(crate) async fn serve_root<A, F>(listener: UnixListener, lifetime: Duration, answer: A)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Answer> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        // Never closed.
+        let place = Arc::clone(&places).acquire_owned().await;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if !is_root(&stream) {
+            continue;
+        }
+        let answer = answer.clone();
+        connections.spawn(async move {
+            converse(stream, lifetime, answer).await;
+            drop(place);
+        });
+    }
+}
+
+fn is_root(stream: &UnixStream) -> bool {
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 => true,
+        Ok(peer) => {
+            tracing::warn!(uid = peer.uid(), "a user other than root is not answered");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a caller that is unknown is not answered");
+            false
+        }
+    }
 }
 
 /// Serves until the task is dropped. A connection that fails concerns nobody else.
@@ -66,7 +126,7 @@ where
 }
 
 /// Serves one connection, for no longer than `lifetime`.
-pub(crate) async fn converse<S, A, F>(stream: S, lifetime: Duration, answer: A)
+async fn converse<S, A, F>(stream: S, lifetime: Duration, answer: A)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     A: Fn(Request<Incoming>) -> F + Send,
@@ -99,5 +159,5 @@ pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: impl I
 /// More than a kubelet, a Prometheus and a person need.
 const CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-const LIFETIME: Duration = Duration::from_secs(30);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

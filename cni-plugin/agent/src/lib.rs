@@ -2,12 +2,14 @@
 
 pub mod app;
 pub mod config;
+mod debug;
 pub mod eligible;
 pub mod enroll;
 pub mod health;
 mod http_server;
 pub mod install;
 pub mod kubernetes;
+pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod netns;

@@ -8,17 +8,16 @@ use clap::Parser;
 use cni_plugin_agent::app::{Agent, Parts};
 use cni_plugin_agent::config::{Config, Raw, Source};
 use cni_plugin_agent::kubernetes;
+use cni_plugin_agent::logging::{self, LogControl, RawLogging};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Enrolls the pods of one node and serves their network namespaces to its proxies.
 #[derive(Debug, Parser)]
 #[command(name = "adit-node-agent", version)]
 struct Args {
-    /// What to log, such as `info` or `cni_plugin_agent=debug`
-    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
-    log_level: String,
+    #[command(flatten)]
+    logging: RawLogging,
     #[command(flatten)]
     raw: Raw,
 }
@@ -35,16 +34,14 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log_level);
-    let usable = filter.is_ok();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
-    if !usable {
-        anyhow::bail!("--log-level (LOG_LEVEL) is {:?}, which is no filter such as `info`", args.log_level);
-    }
+    let log = match logging::init(&args.logging) {
+        Ok(log) => log,
+        Err(error) => {
+            // Somebody must be able to read why the agent ends.
+            let _ = logging::init(&RawLogging::default());
+            return Err(error).context("set the log up");
+        }
+    };
     // Fails only where one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = match Config::check(args.raw) {
@@ -58,13 +55,13 @@ fn run(args: Args) -> anyhow::Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, log));
     // A pod's rules are not left half done, but a program that hangs does not hold the end up.
     runtime.shutdown_timeout(LAST_STEPS);
     outcome
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, log: LogControl) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
@@ -87,7 +84,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     })
     .await
     .context("prepare the node")??;
-    let agent = Agent::bind(config, parts).await?;
+    let agent = Agent::bind(config, parts).await?.with_log(log);
     tracing::info!("the node agent is up");
     Box::pin(agent.run(stop)).await?;
     Ok(())

@@ -20,12 +20,14 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::net::TcpListener;
 
 use self::labels::{
-    AckErrorLabel, CallLabel, CodeLabel, InstallResultLabel, PodStateLabel, ProofLabel, ReconciledLabel,
-    StepLabel, TurnedAwayLabel,
+    AckErrorLabel, CallLabel, CodeLabel, DegradedLabel, InstallResultLabel, PodStateLabel, ProofLabel,
+    ReconciledLabel, StepLabel, TurnedAwayLabel,
 };
 use crate::http_server::{self, Answer};
 
-pub use self::labels::{AckError, Call, Code, InstallResult, PodState, Proof, Reconciled, Step, TurnedAway};
+pub use self::labels::{
+    AckError, Call, Code, Degraded, InstallResult, PodState, Proof, Reconciled, Step, TurnedAway,
+};
 
 /// Every metric of the agent; clones share them.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ pub struct Installs {
 #[derive(Clone, Debug)]
 pub struct Pods {
     states: Family<PodStateLabel, Gauge>,
+    degraded: Family<DegradedLabel, Gauge>,
     steps: Family<StepLabel, Histogram, Buckets>,
     failed_steps: Family<StepLabel, Counter>,
     failed_proofs: Family<ProofLabel, Counter>,
@@ -161,6 +164,7 @@ impl Pods {
     fn new() -> Self {
         Self {
             states: Family::default(),
+            degraded: Family::default(),
             steps: Family::new_with_constructor(Buckets),
             failed_steps: Family::default(),
             failed_proofs: Family::default(),
@@ -171,6 +175,11 @@ impl Pods {
     /// How many pods of the node stand there now.
     pub fn count(&self, state: PodState, pods: usize) {
         self.states.get_or_create(&state.label()).set(i64::try_from(pods).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a person should look at this.
+    pub fn degraded(&self, why: Degraded, holds: bool) {
+        self.degraded.get_or_create(&why.label()).set(i64::from(holds));
     }
 
     /// A step for one pod ended after this time.
@@ -193,6 +202,11 @@ impl Pods {
 
     fn register(&self, registry: &mut Registry) {
         registry.register("pods", "Pods of this node that the mesh selects, by state.", self.states.clone());
+        registry.register(
+            "degraded",
+            "Whether something wants a person although the node is ready, by what it is.",
+            self.degraded.clone(),
+        );
         registry.register_with_unit(
             "step_duration",
             "How long each step of enrolling or withdrawing a pod took.",

@@ -3,6 +3,7 @@
 //! A proxy that connects gets the whole book; after that, pods that come go to the newest proxy and pods that go are
 //! told to all. Each proxy has its own task and its own queue: one that is slow delays nobody else.
 
+mod dump;
 mod proxy;
 
 use std::collections::BTreeMap;
@@ -15,8 +16,11 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::netns::{Netns, NetnsId};
+
+pub use self::dump::{ProxyState, Served};
 
 /// The server; clones share it.
 #[derive(Clone, Debug)]
@@ -84,6 +88,7 @@ enum Booked {
 #[derive(Debug)]
 struct Line {
     number: u64,
+    since: Instant,
     jobs: mpsc::UnboundedSender<Job>,
     /// What the proxy said it serves.
     delivered: BTreeMap<PodUid, NetnsId>,
@@ -204,7 +209,7 @@ impl Shared {
         let mut state = self.state.lock();
         let number = state.next;
         state.next = number.wrapping_add(1);
-        state.lines.push(Line { number, jobs, delivered: BTreeMap::new() });
+        state.lines.push(Line { number, since: Instant::now(), jobs, delivered: BTreeMap::new() });
         self.notify(Notice::Connected(state.lines.len()));
         (number, receiver)
     }

@@ -318,7 +318,9 @@ impl Driver {
             });
         }
         let proxies = self.server.connected();
-        self.health.set(Facts { synced, proxies, enrolled, pending });
+        let facts = Facts { synced, proxies, enrolled, pending };
+        self.health.set(facts);
+        facts.show(&self.metrics);
         self.metrics.proxies.connected(proxies);
         self.metrics.pods.count(PodState::Enrolled, enrolled);
         self.metrics.pods.count(PodState::Pending, pending);

@@ -39,6 +39,12 @@ impl Handle {
         (handle, Asked { requests, left, stop })
     }
 
+    /// One that no driver serves.
+    #[cfg(test)]
+    pub(crate) fn idle() -> Self {
+        Self::new().0
+    }
+
     /// Takes every pod out of the mesh, for an uninstall; none comes in any more. Answers the pods that are not out
     /// `within` that time, by name; they go on being withdrawn for as long as the agent runs.
     pub async fn withdraw(&self, within: Duration) -> Vec<String> {

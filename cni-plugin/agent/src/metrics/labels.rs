@@ -91,6 +91,26 @@ pub enum AckError {
     Broken,
 }
 
+/// What a person should look at although the node is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Degraded {
+    NoProxy,
+    PodsPending,
+}
+
+impl Degraded {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::NoProxy, Self::PodsPending];
+
+    pub(super) const fn label(self) -> DegradedLabel {
+        let why = match self {
+            Self::NoProxy => "no_proxy",
+            Self::PodsPending => "pods_pending",
+        };
+        DegradedLabel { why }
+    }
+}
+
 impl InstallResult {
     pub(super) const fn label(self) -> InstallResultLabel {
         let result = match self {
@@ -241,5 +261,10 @@ pub(super) struct TurnedAwayLabel {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AckErrorLabel {
+    why: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DegradedLabel {
     why: &'static str,
 }

@@ -18,6 +18,7 @@ fn all() -> Metrics {
     metrics.proxies.connected(1);
     metrics.proxies.ack_error(AckError::TimedOut);
     metrics.pods.count(PodState::Enrolled, 3);
+    metrics.pods.degraded(Degraded::NoProxy, true);
     metrics.pods.step(Step::Redirect, took, false);
     metrics.pods.failed_proof(Proof::Canary);
     metrics.pods.searched(took);
@@ -107,7 +108,7 @@ async fn metrics_are_served_over_http_and_nothing_else_is() {
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 13] = [
+const FAMILIES: [(&str, &str); 14] = [
     ("istio_cni_installs", "counter"),
     ("istio_cni_install_ready", "gauge"),
     ("istio_cni_plugin_requests", "counter"),
@@ -117,6 +118,7 @@ const FAMILIES: [(&str, &str); 13] = [
     ("adit_agent_plugin_calls_turned_away", "counter"),
     ("adit_agent_ack_errors", "counter"),
     ("adit_agent_pods", "gauge"),
+    ("adit_agent_degraded", "gauge"),
     ("adit_agent_step_duration_seconds", "histogram"),
     ("adit_agent_failed_steps", "counter"),
     ("adit_agent_failed_proofs", "counter"),

@@ -1,17 +1,15 @@
 //! The real binary, called as runtimes call it, against a scripted agent.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
+mod node;
 
-use cni_plugin_wire::cache::SelectedNamespaces;
-use cni_plugin_wire::event::{self, Event, Level, Outcome};
-use cni_plugin_wire::seqpacket::Listener;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use cni_plugin_wire::event::{Event, Level, Outcome};
 use serde_json::{Value, json};
+
+use node::{Node, prev_result};
 
 #[test]
 fn an_enrolled_pod_gets_its_previous_result() {
@@ -341,179 +339,4 @@ fn by_hand_the_plugin_says_what_it_is() {
     let answer = Node::new("hand").call("").run();
     assert!(answer.stderr.contains("CNI versions: 0.1.0"), "{}", answer.stderr);
     answer.silence();
-}
-
-/// A folder with an agent's socket and a file that stands for a pod's network namespace.
-struct Node {
-    folder: PathBuf,
-}
-
-impl Node {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("adit-cni-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("netns"), "").unwrap();
-        Self { folder }
-    }
-
-    fn netns(&self) -> PathBuf {
-        self.folder.join("netns")
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("plugin.sock")
-    }
-
-    fn select(&self, namespaces: &[&str]) {
-        let selected = SelectedNamespaces(namespaces.iter().map(|name| (*name).to_owned()).collect());
-        selected.write(&self.folder.join("selected-namespaces.json")).unwrap();
-    }
-
-    /// An agent that answers one event and hands it out.
-    fn agent(&self, outcome: Outcome) -> JoinHandle<Event> {
-        self.serve(Some(outcome))
-    }
-
-    /// Listens before it returns; hangs up where there is no outcome to give.
-    fn serve(&self, outcome: Option<Outcome>) -> JoinHandle<Event> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let entered = runtime.enter();
-        let listener = Listener::bind(&self.socket(), 0o600, event::DATAGRAM_LIMIT).unwrap();
-        drop(entered);
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                let connection = listener.accept().await.unwrap();
-                let event = event::receive(&connection).await.unwrap();
-                if let Some(outcome) = outcome {
-                    event::answer(&connection, &outcome).await.unwrap();
-                }
-                event
-            })
-        })
-    }
-
-    /// An agent that answers one packet with these bytes.
-    fn answer_raw(&self, bytes: &[u8]) -> JoinHandle<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let entered = runtime.enter();
-        let listener = Listener::bind(&self.socket(), 0o600, event::DATAGRAM_LIMIT).unwrap();
-        drop(entered);
-        let bytes = bytes.to_vec();
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                let connection = listener.accept().await.unwrap();
-                connection.recv().await.unwrap();
-                connection.send(&bytes, None).await.unwrap();
-            })
-        })
-    }
-
-    /// A sound call, to be changed by the test.
-    fn call(&self, command: &str) -> Call {
-        let config = json!({
-            "cniVersion": "1.0.0", "name": "net", "type": "adit-cni", "agent_socket": self.socket(),
-            "prevResult": prev_result("1.0.0"),
-        });
-        let variables = [
-            ("CNI_COMMAND", command),
-            ("CNI_CONTAINERID", "c1"),
-            ("CNI_IFNAME", "eth0"),
-            ("CNI_PATH", "/opt/cni/bin"),
-            ("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web;K8S_POD_UID=u-1"),
-        ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Call { config, stdin: None, variables }.env("CNI_NETNS", path(&self.netns()))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-struct Call {
-    config: Value,
-    stdin: Option<String>,
-    variables: Vec<(String, String)>,
-}
-
-impl Call {
-    fn config(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.config[key] = value.into();
-        self
-    }
-
-    fn env(mut self, name: &str, value: &str) -> Self {
-        self.variables.retain(|(found, _)| found != name);
-        self.variables.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn pod(self, namespace: &str, name: &str) -> Self {
-        self.env("CNI_ARGS", &format!("K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}"))
-    }
-
-    fn stdin(mut self, text: &str) -> Self {
-        self.stdin = Some(text.to_owned());
-        self
-    }
-
-    fn run(self) -> Answer {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_adit-cni"))
-            .env_clear()
-            .envs(self.variables)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = self.stdin.unwrap_or_else(|| self.config.to_string());
-        // Some calls are answered without a look at stdin.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Answer {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-struct Answer {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Answer {
-    #[track_caller]
-    fn success(self) -> Value {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn silence(self) {
-        assert_eq!((self.code, self.stdout.as_str()), (Some(0), ""), "{}", self.stderr);
-    }
-
-    #[track_caller]
-    fn failure(self) -> Value {
-        assert_eq!(self.code, Some(1), "{}{}", self.stdout, self.stderr);
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
-
-fn prev_result(version: &str) -> Value {
-    if version < "0.3.0" {
-        json!({ "cniVersion": version, "ip4": { "ip": "10.0.0.5/24" }, "dns": {} })
-    } else {
-        json!({ "cniVersion": version, "ips": [{ "address": "10.0.0.5/24", "interface": 0 }], "dns": {} })
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
