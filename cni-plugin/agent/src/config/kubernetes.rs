@@ -8,6 +8,7 @@ use super::{Errors, Key};
 
 /// The settings as given; the names are those that Kubernetes and Istio's chart use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[group(id = "kubernetes")]
 pub struct Raw {
     /// File that tells how to reach the API server; without one it is reached as from any pod
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]

@@ -7,6 +7,11 @@ fn given() -> Raw {
 }
 
 #[test]
+fn the_parts_fit_into_one_command_line() {
+    <Raw as clap::Args>::augment_args(clap::Command::new("agent")).debug_assert();
+}
+
+#[test]
 fn what_is_not_given_has_a_default() {
     let config = Config::check(given()).unwrap();
     assert_eq!(config.policy.node, "n1");
