@@ -39,15 +39,16 @@ pub fn apply(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Ap
         let traces = Traces::read()?;
         let routes = sides.routes.clone();
         routing::with_netlink(|handle| async move {
-            for (family, route) in routes {
-                if route {
-                    routing::add_route(&handle, family).await?;
+            for (family, route) in &routes {
+                if *route {
+                    routing::add_route(&handle, *family).await?;
                 }
-                routing::add_rule(&handle, family).await?;
+                routing::add_rule(&handle, *family).await?;
             }
             Ok(())
         })?;
         backend.load(&sides.plan, traces)?;
+        sides.end_routing_elsewhere()?;
         if sides.ipv6_left_alone {
             warn!(
                 "the pod has IPv6 addresses, and this node cannot load IPv6 rules: IPv6 goes around the mesh"
@@ -165,6 +166,23 @@ impl Sides {
         }
         let families: Vec<Family> = routes.iter().map(|(family, _)| *family).collect();
         Self { plan: plan.only(&families), routes, ipv6_left_alone }
+    }
+
+    /// Takes away what brought replies back in families that are no longer captured.
+    fn end_routing_elsewhere(&self) -> Result<(), RedirectError> {
+        let captured = |family| self.routes.iter().any(|(captured, _)| *captured == family);
+        let others: Vec<Family> =
+            Family::ALL.into_iter().filter(|family| !captured(*family) && family_exists(*family)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        routing::with_netlink(|handle| async move {
+            for family in others {
+                routing::delete_rule(&handle, family).await?;
+                routing::delete_route(&handle, family).await?;
+            }
+            Ok(())
+        })
     }
 }
 

@@ -130,8 +130,7 @@ impl Backend {
     pub(crate) fn unload(&self, traces: Traces) -> Vec<RedirectError> {
         let mut errors = Vec::new();
         for (_, _, programs) in self.installed(&traces) {
-            errors.extend(programs.unload().err());
-            errors.extend(programs.allow().err());
+            errors.extend(programs.unload_all().err());
         }
         errors.extend(nftables::unload(traces, |traces| [traces.native(), refused(traces)].concat()).err());
         errors

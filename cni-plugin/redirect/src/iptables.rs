@@ -154,6 +154,15 @@ impl Programs {
         self.clear(|saved| render::iptables_remove(&Observed::parse(saved)))
     }
 
+    /// Takes those away and refuses nothing any more.
+    pub(crate) fn unload_all(&self) -> Result<(), RedirectError> {
+        self.clear(|saved| {
+            let rules = render::iptables_remove(&Observed::parse(saved)).unwrap_or_default();
+            let all = rules + &refusal::iptables_remove(saved).unwrap_or_default();
+            (!all.is_empty()).then_some(all)
+        })
+    }
+
     /// Refuses nothing any more.
     pub(crate) fn allow(&self) -> Result<(), RedirectError> {
         self.clear(refusal::iptables_remove)

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use cni_plugin_redirect::rule::Family;
-use cni_plugin_redirect::{Backend, DnsListeners, PodOverrides, Settings, apply, plan};
+use cni_plugin_redirect::{Backend, DnsListeners, Plan, PodOverrides, Settings, apply, plan};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::lab::Namespace;
@@ -30,8 +30,7 @@ impl Lab {
     }
 
     pub(crate) fn apply(&self, backend: &Backend) {
-        let plan = plan(&Settings::default(), &PodOverrides::default(), DnsListeners::ALL);
-        apply::apply(backend, self.pod.as_fd(), &plan).unwrap();
+        apply::apply(backend, self.pod.as_fd(), &planned(false)).unwrap();
     }
 
     pub(crate) fn connect_to_app(&self) -> (TcpStream, TcpStream) {
@@ -62,6 +61,11 @@ impl Lab {
     pub(crate) fn domain(&self) -> Domain {
         if self.family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 }
     }
+}
+
+/// What a plain pod wants.
+pub(crate) fn planned(dns: bool) -> Plan {
+    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL)
 }
 
 pub(crate) fn any(family: Family) -> IpAddr {

@@ -5,12 +5,10 @@ use std::os::fd::AsFd;
 
 use cni_plugin_redirect::drift::Place;
 use cni_plugin_redirect::rule::{Chain, Family, Table};
-use cni_plugin_redirect::{
-    Backend, DnsListeners, Drift, Finding, Kind, Plan, PodOverrides, RedirectError, Settings, Variant, apply,
-    plan,
-};
+use cni_plugin_redirect::{Backend, Drift, Finding, Kind, Plan, RedirectError, Variant, apply};
 
 use crate::lab::Namespace;
+use crate::rig::planned;
 
 /// A name and what it promises.
 type Row = (&'static str, fn(&Backend));
@@ -209,10 +207,6 @@ fn what_is_no_namespace_is_refused(backend: &Backend) {
 
 fn inspect(backend: &Backend, pod: &Namespace, plan: &Plan) -> Drift {
     apply::inspect(backend, pod.as_fd(), plan).unwrap()
-}
-
-fn planned(dns: bool) -> Plan {
-    plan(&Settings { dns, ..Settings::default() }, &PodOverrides::default(), DnsListeners::ALL)
 }
 
 /// Everything the pod holds, with the kernel's numbers of rules but without counters.
