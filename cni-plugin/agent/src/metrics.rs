@@ -45,6 +45,8 @@ pub struct Metrics {
 pub struct Installs {
     done: Family<InstallResultLabel, Counter>,
     ready: Gauge,
+    undone: Counter,
+    preempted: Counter,
 }
 
 /// The pods, and what is done for them.
@@ -146,7 +148,27 @@ impl Installs {
         self.ready.set(i64::from(ready));
     }
 
+    /// Somebody took out what we had put in.
+    pub fn undone(&self) {
+        self.undone.inc();
+    }
+
+    /// A file came to be loaded before the one with our plugin.
+    pub fn preempted(&self) {
+        self.preempted.inc();
+    }
+
     fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "adit_agent_installs_undone",
+            "How often another program took the plugin out of the node's network configuration.",
+            self.undone.clone(),
+        );
+        registry.register(
+            "adit_agent_installs_preempted",
+            "How often a network configuration came to be loaded before the one with the plugin.",
+            self.preempted.clone(),
+        );
         registry.register(
             "istio_cni_installs",
             "The total number of installations of the plugin, by how they ended.",

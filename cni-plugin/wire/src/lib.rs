@@ -1,5 +1,6 @@
 //! What plugin, agent and proxy say to each other on one node: ZDS, plugin events and the packets that carry them.
 
+pub mod attachments;
 pub mod cache;
 pub mod event;
 pub mod paths;

@@ -108,7 +108,9 @@ async fn metrics_are_served_over_http_and_nothing_else_is() {
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 14] = [
+const FAMILIES: [(&str, &str); 16] = [
+    ("adit_agent_installs_undone", "counter"),
+    ("adit_agent_installs_preempted", "counter"),
     ("istio_cni_installs", "counter"),
     ("istio_cni_install_ready", "gauge"),
     ("istio_cni_plugin_requests", "counter"),
