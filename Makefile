@@ -57,10 +57,11 @@ e2e: ## on a real API server, under containerd, and in place of istio-cni: ZTUNN
 	./tests/e2e/tools.sh $(TOOLS)/e2e
 	$(NO_CGROUPS)
 	$(CARGO) build --locked --workspace --bins
-	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_AS_ROOT=1 ADIT_E2E_PODS="$(PODS)" \
+	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_AS_ROOT=1 ADIT_E2E_PODS="$(PODS)" ADIT_E2E_FIGURES=$(CURDIR)/target/e2e-figures \
 		$(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test e2e -- $(ONLY) 2>&1 | tee target/e2e.log
 	$(NO_CGROUPS)
+	@cat target/e2e-figures 2>/dev/null || true
 	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_KUBERNETES=1 $(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test scenarios -- enroll::
 

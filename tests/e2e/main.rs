@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+mod figures;
 mod pods;
 mod runtime;
 mod server;
+mod takeover;
 
 use tests::lab::{Builder, Lab, Pod};
 
@@ -24,6 +26,9 @@ fn main() -> ExitCode {
         runtime::a_selected_pod_comes_up_enrolled_and_is_forgotten_when_it_ends,
         runtime::while_the_agent_is_away_a_selected_sandbox_says_why_it_waits_and_others_start_and_end,
         runtime::lists_of_older_versions_of_cni_are_served_as_well,
+        figures::a_full_node_is_enrolled_and_proved_again_without_a_refused_connection,
+        takeover::istio_cni_alone_enrolls_pods_in_this_harness,
+        takeover::a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back,
         runtime::a_running_sandbox_is_enrolled_and_withdrawn_by_its_namespace_s_label,
     ])
 }

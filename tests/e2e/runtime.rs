@@ -1,6 +1,6 @@
 //! A real containerd calls the plugin, with runc and the reference plugins of the CNI project.
 
-mod containerd;
+pub(crate) mod containerd;
 mod cri;
 
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tests::lab::http::curl;
 use tests::lab::{Lab, Netns, Program, Speaks, eventually, eventually_is, within};
 
 use super::{assert_plain, enrolled, one_node};
-use containerd::{Containerd, netns};
+use containerd::Containerd;
 
 /// A lab whose node `a` runs containerd, in a mesh.
 fn with_containerd(cni_version: &str) -> (Lab, Containerd) {
@@ -26,7 +26,7 @@ pub(crate) fn a_selected_pod_comes_up_enrolled_and_is_forgotten_when_it_ends() {
     let uid = lab.pod("client").declare();
     let sandbox =
         within(PATIENCE, "containerd makes the sandbox", || containerd.run("default", "client", &uid));
-    let inside = netns(&sandbox);
+    let inside = sandbox.netns().clone();
     // The chain has answered, so the pod's first connection is captured.
     assert!(rules(&inside).contains("REDIRECT"), "{}", rules(&inside));
     containerd.tell(&lab, "default", "client", &sandbox);
@@ -56,18 +56,18 @@ pub(crate) fn while_the_agent_is_away_a_selected_sandbox_says_why_it_waits_and_o
 
     let uid = lab.pod("waits").declare();
     let why = containerd.run("default", "waits", &uid).expect_err("a sandbox that waits for the agent");
-    for part in ["adit-cni", "node agent", "plugin.sock", "namespace default"] {
+    for part in ["adit-cni", "node agent", "plugin.sock", "default/waits"] {
         assert!(why.contains(part), "{part} is not in {why}");
     }
     let other = lab.pod("starts").in_namespace("plain").declare();
     let starts = containerd.run("plain", "starts", &other).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(rules(&netns(&starts)), "");
+    assert_eq!(rules(starts.netns()), "");
     for sandbox in [&early, &starts] {
         containerd.remove(sandbox).unwrap_or_else(|e| panic!("DEL needs nobody: {e}"));
     }
     lab.node("a").restart_agent();
     let late = within(PATIENCE, "the sandbox comes up", || containerd.run("default", "waits", &uid));
-    assert!(rules(&netns(&late)).contains("REDIRECT"));
+    assert!(rules(late.netns()).contains("REDIRECT"));
 }
 
 pub(crate) fn lists_of_older_versions_of_cni_are_served_as_well() {
@@ -75,7 +75,7 @@ pub(crate) fn lists_of_older_versions_of_cni_are_served_as_well() {
     let uid = lab.pod("client").declare();
     let sandbox =
         within(PATIENCE, "containerd makes the sandbox", || containerd.run("default", "client", &uid));
-    assert!(rules(&netns(&sandbox)).contains("REDIRECT"));
+    assert!(rules(sandbox.netns()).contains("REDIRECT"));
     containerd.remove(&sandbox).unwrap_or_else(|e| panic!("{e}"));
 }
 
@@ -86,14 +86,14 @@ pub(crate) fn a_running_sandbox_is_enrolled_and_withdrawn_by_its_namespace_s_lab
     let uid = lab.pod("web").declare();
     let sandbox = containerd.run("default", "web", &uid).unwrap_or_else(|e| panic!("{e}"));
     containerd.tell(&lab, "default", "web", &sandbox);
-    let inside = netns(&sandbox);
+    let inside = sandbox.netns().clone();
     assert_eq!(rules(&inside), "");
     // Nobody told the agent of this namespace: it finds it by the cgroup of the sandbox's process.
     lab.enroll_namespace("default");
     lab.node("a").proxy().wait_workload("default", "web", "HBONE");
     assert!(rules(&inside).contains("REDIRECT"));
     let _echo = tests::lab::Server::start(&inside, 7001, Speaks::Echo);
-    let at = format!("{}:7001", sandbox.ip).parse().expect("an address");
+    let at = format!("{}:7001", sandbox.ip()).parse().expect("an address");
     outsider.connect(at).echo("still served");
     lab.withdraw_namespace("default");
     lab.node("a").proxy().wait_workload("default", "web", "TCP");

@@ -13,7 +13,7 @@ use tests::lab::{Lab, Netns, Node, Process, Program, binaries, within};
 use super::cri::{Cri, Linux, Metadata, PodSandboxConfig, Sandbox};
 
 /// A running containerd.
-pub(super) struct Containerd {
+pub(crate) struct Containerd {
     node: Arc<Node>,
     home: PathBuf,
     _process: Process,
@@ -21,9 +21,23 @@ pub(super) struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it on a node, with a conflist of this CNI version.
+    /// Starts it on a node, with a conflist of this CNI version that names our plugin.
     #[track_caller]
-    pub(super) fn start(node: &Arc<Node>, cni_version: &str) -> Self {
+    pub(crate) fn start(node: &Arc<Node>, cni_version: &str) -> Self {
+        let ours = json!({ "type": "adit-cni", "agent_socket": node.home().join("run/plugin.sock") });
+        let containerd = Self::begin(node, cni_version, Some(ours));
+        let link = containerd.bins().join("adit-cni");
+        std::os::unix::fs::symlink(binaries::find("adit-cni"), link).expect("a link to ours");
+        containerd
+    }
+
+    /// Starts it on a node, with a conflist that an agent has yet to add its plugin to.
+    #[track_caller]
+    pub(crate) fn start_without(node: &Arc<Node>) -> Self {
+        Self::begin(node, "1.0.0", None)
+    }
+
+    fn begin(node: &Arc<Node>, cni_version: &str, chained: Option<Value>) -> Self {
         let home = node.home().join("containerd");
         let bins = home.join("bin");
         let confs = home.join("net.d");
@@ -33,9 +47,7 @@ impl Containerd {
         for plugin in ["ptp", "host-local", "loopback"] {
             std::os::unix::fs::symlink(reference(plugin), bins.join(plugin)).expect("a link to a plugin");
         }
-        std::os::unix::fs::symlink(binaries::find("adit-cni"), bins.join("adit-cni"))
-            .expect("a link to ours");
-        let list = conflist(cni_version, &home, &node.home().join("run/plugin.sock"));
+        let list = conflist(cni_version, &home, chained);
         fs::write(confs.join("10-e2e.conflist"), format!("{list:#}")).expect("a conflist");
         let config = home.join("config.toml");
         fs::write(&config, settings(&home)).expect("containerd's configuration");
@@ -54,6 +66,16 @@ impl Containerd {
         containerd
     }
 
+    /// Where it looks for plugins.
+    pub(crate) fn bins(&self) -> PathBuf {
+        self.home.join("bin")
+    }
+
+    /// Where it looks for conflists.
+    pub(crate) fn confs(&self) -> PathBuf {
+        self.home.join("net.d")
+    }
+
     fn import(&self) -> Result<(), String> {
         let mut ctr = Program::new("ctr").arg("--address").arg(self.socket()).command();
         ctr.args(["-n", "k8s.io", "images", "import", "--no-unpack"]).arg(tool("pause-image.tar"));
@@ -70,7 +92,7 @@ impl Containerd {
     }
 
     /// Makes the sandbox of a pod, as a kubelet asks for it once; the error is what the kubelet would tell.
-    pub(super) fn run(&self, namespace: &str, name: &str, uid: &str) -> Result<Sandbox, String> {
+    pub(crate) fn run(&self, namespace: &str, name: &str, uid: &str) -> Result<Made, String> {
         let config = PodSandboxConfig {
             metadata: Some(Metadata {
                 name: name.to_owned(),
@@ -82,12 +104,14 @@ impl Containerd {
             log_directory: self.home.join("logs").display().to_string(),
             linux: Some(Linux { cgroup_parent: format!("/{CGROUP}/kubepods/besteffort/pod{uid}") }),
         };
-        self.call(|mut cri| async move { cri.run(config).await })
+        let sandbox = self.call(|mut cri| async move { cri.run(config).await })?;
+        let netns = Netns::at(name, Path::new(&format!("/proc/{}/ns/net", sandbox.pid)));
+        Ok(Made { sandbox, netns })
     }
 
     /// Ends a sandbox, DEL of its network with it.
-    pub(super) fn remove(&self, sandbox: &Sandbox) -> Result<(), String> {
-        let id = sandbox.id.clone();
+    pub(crate) fn remove(&self, made: &Made) -> Result<(), String> {
+        let id = made.sandbox.id.clone();
         self.call(|mut cri| async move { cri.remove(&id).await })
     }
 
@@ -102,11 +126,11 @@ impl Containerd {
 
     /// Tells the API server what a kubelet does once a sandbox is there.
     #[track_caller]
-    pub(super) fn tell(&self, lab: &Lab, namespace: &str, name: &str, sandbox: &Sandbox) {
+    pub(crate) fn tell(&self, lab: &Lab, namespace: &str, name: &str, made: &Made) {
         let status = json!({ "status": {
             "phase": "Running",
-            "podIP": sandbox.ip,
-            "podIPs": [{ "ip": sandbox.ip }],
+            "podIP": made.ip(),
+            "podIPs": [{ "ip": made.ip() }],
             "hostIP": self.node.ip().to_string(),
             "conditions": [
                 { "type": "PodReadyToStartContainers", "status": "True" },
@@ -118,32 +142,41 @@ impl Containerd {
     }
 }
 
-/// The network of a sandbox.
-pub(super) fn netns(sandbox: &Sandbox) -> Netns {
-    Netns::at(&sandbox.id, Path::new(&format!("/proc/{}/ns/net", sandbox.pid)))
+/// A sandbox that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    sandbox: Sandbox,
+    netns: Netns,
 }
 
-fn conflist(version: &str, home: &Path, agent: &Path) -> Value {
-    json!({
-        "cniVersion": version,
-        "name": "e2e",
-        "plugins": [
-            {
-                "type": "ptp",
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": home.join("addresses"),
-                    // The lab's own pods have the lower half of the node's network.
-                    "ranges": [[{
-                        "subnet": "10.1.1.0/24", "rangeStart": "10.1.1.130", "rangeEnd": "10.1.1.250",
-                        "gateway": "10.1.1.129",
-                    }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }],
-                },
-            },
-            { "type": "adit-cni", "agent_socket": agent },
-        ],
-    })
+impl Made {
+    /// Its address, as the runtime tells it.
+    pub(crate) fn ip(&self) -> &str {
+        &self.sandbox.ip
+    }
+
+    /// Its network.
+    pub(crate) const fn netns(&self) -> &Netns {
+        &self.netns
+    }
+}
+
+fn conflist(version: &str, home: &Path, chained: Option<Value>) -> Value {
+    let first = json!({
+        "type": "ptp",
+        "ipam": {
+            "type": "host-local",
+            "dataDir": home.join("addresses"),
+            // The lab's own pods have the lower half of the node's network.
+            "ranges": [[{
+                "subnet": "10.1.1.0/24", "rangeStart": "10.1.1.130", "rangeEnd": "10.1.1.250",
+                "gateway": "10.1.1.129",
+            }]],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+        },
+    });
+    let plugins: Vec<_> = [first].into_iter().chain(chained).collect();
+    json!({ "cniVersion": version, "name": "e2e", "plugins": plugins })
 }
 
 /// Version 2 is what containerd 1.6 and 1.7 read.
