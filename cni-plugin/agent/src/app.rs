@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Inputs};
 pub use self::handle::Handle;
+use crate::compat;
 use crate::config::{Config, Endpoint, Source};
 use crate::debug::Debug;
 use crate::enroll::{Enrollment, Event};
@@ -63,6 +64,7 @@ pub struct Agent {
     checks: Option<TcpListener>,
     scrapes: Option<TcpListener>,
     shown: UnixListener,
+    istio: Option<compat::Sockets>,
     log: Option<LogControl>,
     handle: Handle,
     asked: handle::Asked,
@@ -178,6 +180,7 @@ impl Agent {
         let shown = http_server::listen_root(&path).map_err(|source| AgentError::Debug { path, source })?;
         let (health, metrics) = (Health::default(), Metrics::new());
         let (handle, asked) = Handle::new();
+        let istio = config.serving.istio_run_dir.as_deref().and_then(compat::Sockets::bind);
         let log = None;
         Ok(Self {
             config,
@@ -189,6 +192,7 @@ impl Agent {
             checks,
             scrapes,
             shown,
+            istio,
             log,
             handle,
             asked,
@@ -234,6 +238,7 @@ impl Agent {
             checks,
             scrapes,
             shown,
+            istio,
             log,
             handle,
             asked,
@@ -264,6 +269,9 @@ impl Agent {
         let debug = Debug { handle, server: server.clone(), health: health.clone(), log };
         tasks.spawn(debug.serve(shown));
         let desk = Desk { host, calls, metrics: metrics.plugin.clone() };
+        if let Some(sockets) = istio {
+            tasks.spawn(sockets.serve(desk.clone(), config.places.proc_root));
+        }
         let driver = Driver {
             machine: Enrollment::new(config.policy, config.timing),
             server: server.clone(),

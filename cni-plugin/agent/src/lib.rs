@@ -1,6 +1,7 @@
 //! The node agent: enrolls pods and serves them to the proxies.
 
 pub mod app;
+mod compat;
 pub mod config;
 mod debug;
 pub mod eligible;

@@ -156,7 +156,7 @@ const fn kind(event: &Event) -> metrics::Call {
     }
 }
 
-const fn code(outcome: &Outcome) -> Code {
+pub(crate) const fn code(outcome: &Outcome) -> Code {
     match outcome {
         Outcome::Enrolled | Outcome::NotSelected | Outcome::Done | Outcome::Limited { .. } => Code::Done,
         Outcome::Failed { .. } => Code::Failed,
@@ -180,7 +180,7 @@ async fn decide(event: Event, desk: &Desk) -> Outcome {
 
 impl Desk {
     /// Refuses a namespace that cannot be the pod's.
-    async fn checked(&self, pod: AddPod, netns: OwnedFd) -> Result<Asked, Outcome> {
+    pub(crate) async fn checked(&self, pod: AddPod, netns: OwnedFd) -> Result<Asked, Outcome> {
         let host = Arc::clone(&self.host);
         let checked = tokio::task::spawn_blocking(move || {
             let path = Path::new(&pod.netns_path);
@@ -201,7 +201,7 @@ impl Desk {
     }
 
     /// Puts it to whoever decides.
-    async fn ask(&self, asked: Asked) -> Outcome {
+    pub(crate) async fn ask(&self, asked: Asked) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         let ending = || Outcome::Failed { message: "the node agent is ending".to_owned(), retry: true };
         if self.calls.send(Call { asked, answer }).await.is_err() {

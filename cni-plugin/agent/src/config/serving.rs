@@ -1,6 +1,7 @@
 //! What the agent serves to people and programs that watch it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use super::{Errors, Key};
 
@@ -13,13 +14,19 @@ pub struct RawServing {
     /// Port of /metrics on every address; 0 serves none [default: 15014]
     #[arg(long, env = "MONITORING_PORT", value_name = "PORT")]
     pub monitoring_port: Option<String>,
+    /// istio-cni's run directory: where it is there, calls of its plugin are answered too; empty never does
+    /// [default: /var/run/istio-cni]
+    #[arg(long, env = "ISTIO_CNI_RUN_DIR", value_name = "DIR")]
+    pub istio_run_dir: Option<String>,
 }
 
 /// As meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
     pub health: Option<Endpoint>,
     pub metrics: Option<Endpoint>,
+    /// Where istio-cni's plugin calls.
+    pub istio_run_dir: Option<PathBuf>,
 }
 
 /// Where a program may ask.
@@ -45,9 +52,11 @@ impl Endpoint {
 
 pub(super) fn check(errors: &mut Errors, raw: RawServing) -> Serving {
     let port = errors.parsed(raw.monitoring_port, MONITORING_PORT, "a port, or 0 for none", METRICS);
+    let istio = raw.istio_run_dir.unwrap_or_else(|| ISTIO_RUN_DIR.to_owned());
     Serving {
         health: health(errors, raw.health_addr),
         metrics: Some(port).filter(|port| *port != 0).map(Endpoint::Port),
+        istio_run_dir: Some(istio).filter(|dir| !dir.is_empty()).map(PathBuf::from),
     }
 }
 
@@ -67,3 +76,4 @@ const HEALTH_ADDR: Key = ("health-addr", "HEALTH_ADDR");
 const MONITORING_PORT: Key = ("monitoring-port", "MONITORING_PORT");
 const HEALTH: u16 = 8000;
 const METRICS: u16 = 15014;
+const ISTIO_RUN_DIR: &str = "/var/run/istio-cni";

@@ -46,7 +46,11 @@ fn everything_given_is_taken() {
         backend: RawBackend { iptables: text("legacy"), ..RawBackend::default() },
         proc_root: text("/host/proc"),
         netns_dir: text("/netns"),
-        serving: RawServing { health_addr: text("127.0.0.1:8000"), monitoring_port: text("0") },
+        serving: RawServing {
+            health_addr: text("127.0.0.1:8000"),
+            monitoring_port: text("0"),
+            istio_run_dir: text(""),
+        },
         measure_interval: text("0s"),
         withdraw_grace: text("250ms"),
         pod_wait: text("2m"),
@@ -62,7 +66,7 @@ fn everything_given_is_taken() {
     assert_eq!(config.redirect.probe_v4.to_string(), "169.254.1.1");
     assert_eq!(config.backend, Wish::Iptables(Some(Variant::Legacy)));
     let health = Endpoint::At("127.0.0.1:8000".parse().unwrap());
-    assert_eq!(config.serving, Serving { health: Some(health), metrics: None });
+    assert_eq!(config.serving, Serving { health: Some(health), metrics: None, istio_run_dir: None });
     assert_eq!(config.timing.measure, None);
     assert_eq!(config.timing.withdraw_grace, Duration::from_millis(250));
     assert_eq!(config.timing.plugin_deadline, Duration::from_secs(20));
@@ -78,7 +82,11 @@ fn all_mistakes_are_told_at_once_each_with_its_setting() {
         enablement_selector: text("- podSelektor: {}"),
         ipv6: text("yes"),
         probe_source: text("::1"),
-        serving: RawServing { health_addr: text("8000"), monitoring_port: text("15014/tcp") },
+        serving: RawServing {
+            health_addr: text("8000"),
+            monitoring_port: text("15014/tcp"),
+            istio_run_dir: None,
+        },
         measure_interval: text("30"),
         withdraw_grace: text("-1s"),
         backend: RawBackend { iptables: text("xtables"), ..RawBackend::default() },
@@ -107,7 +115,11 @@ fn all_mistakes_are_told_at_once_each_with_its_setting() {
 #[test]
 fn health_and_metrics_have_istio_cni_s_ports_on_both_families() {
     let config = Config::check(given()).unwrap();
-    let usual = Serving { health: Some(Endpoint::Port(8000)), metrics: Some(Endpoint::Port(15014)) };
+    let usual = Serving {
+        health: Some(Endpoint::Port(8000)),
+        metrics: Some(Endpoint::Port(15014)),
+        istio_run_dir: Some("/var/run/istio-cni".into()),
+    };
     assert_eq!(config.serving, usual);
     let told: Vec<String> = Endpoint::Port(8000).candidates().iter().map(ToString::to_string).collect();
     assert_eq!(told, ["[::]:8000", "0.0.0.0:8000"]);

@@ -254,7 +254,8 @@ impl Entry {
         }
         self.sandbox = Sandbox {
             netns: Some(known.unwrap_or(netns)),
-            container: Some(container),
+            // istio-cni's plugin does not tell it.
+            container: Some(container).filter(|container| !container.is_empty()),
             starting: true,
             ..Sandbox::default()
         };

@@ -10,6 +10,7 @@
 
 mod api;
 mod enroll;
+mod istio;
 mod kubernetes;
 mod plugin;
 mod rig;

@@ -173,7 +173,11 @@ impl Rig {
             proc_root: dir.text("proc"),
             withdraw_grace: Some("100ms".to_owned()),
             // Agents of several tests share the host's ports.
-            serving: RawServing { health_addr: Some(String::new()), monitoring_port: Some("0".to_owned()) },
+            serving: RawServing {
+                health_addr: Some(String::new()),
+                monitoring_port: Some("0".to_owned()),
+                istio_run_dir: dir.text("istio"),
+            },
             ..Raw::default()
         };
         change(&mut raw, &dir);
