@@ -33,6 +33,7 @@ use crate::http_server;
 use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
+use crate::probes::{self, Exemptions, HostRules, KernelHost};
 use crate::redirect::{Kernel, Redirect, chain, choice};
 use crate::report::{self, Reporter};
 use crate::socket::{self, Desk};
@@ -47,6 +48,7 @@ pub struct Parts {
     pub lookups: Option<Lookups>,
     pub status: Arc<dyn StatusSink>,
     pub redirect: Arc<dyn Redirect>,
+    pub host_rules: Arc<dyn HostRules>,
     pub reporter: Arc<dyn Reporter>,
     /// Writes what the reporter hands on.
     pub events: Option<report::Writer>,
@@ -68,6 +70,8 @@ pub struct Agent {
     log: Option<LogControl>,
     handle: Handle,
     asked: handle::Asked,
+    exemptions: Exemptions,
+    exempting: probes::Worker,
 }
 
 /// Why the agent cannot start or go on.
@@ -115,12 +119,14 @@ impl Parts {
     pub fn real(config: &Config, client: Option<Client>) -> Result<Self, AgentError> {
         let backend = choice::settle(&config.run_dir, config.backend, &config.places.proc_root);
         let backend = backend.map_err(AgentError::Redirect)?;
+        let (probing, settings, places) = (config.probing, config.redirect.clone(), config.places.clone());
+        let host_rules = Arc::new(KernelHost::new(probing, settings, places, backend.kind()));
         let redirect = Arc::new(Kernel { backend, settings: config.redirect.clone() });
         let host = HostNetns::read(&config.places.proc_root).map_err(AgentError::Host)?;
         match (&config.source, client) {
             (Source::Kubernetes(_), Some(client)) => {
                 let node = &config.policy.node;
-                Ok(Self::of_cluster(client, node, redirect, host))
+                Ok(Self::of_cluster(client, node, redirect, host_rules, host))
             }
             (Source::Kubernetes(_), None) => Err(AgentError::NoClient),
             (Source::Directory { pods, status }, _) => Ok(Self {
@@ -128,6 +134,7 @@ impl Parts {
                 lookups: None,
                 status: status_of_files(status.as_ref())?,
                 redirect,
+                host_rules,
                 reporter: Arc::new(report::Log::default()),
                 events: None,
                 host,
@@ -136,7 +143,13 @@ impl Parts {
     }
 
     /// Everything that a cluster has to say and hear.
-    pub fn of_cluster(client: Client, node: &str, redirect: Arc<dyn Redirect>, host: HostNetns) -> Self {
+    pub fn of_cluster(
+        client: Client,
+        node: &str,
+        redirect: Arc<dyn Redirect>,
+        host_rules: Arc<dyn HostRules>,
+        host: HostNetns,
+    ) -> Self {
         let (source, lookups) = watch::Kubernetes::new(client.clone(), node.to_owned());
         let (reporter, events) = report::Kubernetes::new(client.clone(), node.to_owned());
         Self {
@@ -144,6 +157,7 @@ impl Parts {
             lookups: Some(lookups),
             status: Arc::new(status::Kubernetes::new(client)),
             redirect,
+            host_rules,
             reporter: Arc::new(reporter),
             events: Some(events),
             host,
@@ -182,6 +196,7 @@ impl Agent {
         let (handle, asked) = Handle::new();
         let istio = config.serving.istio_run_dir.as_deref().and_then(compat::Sockets::bind);
         let log = None;
+        let (exemptions, exempting) = Exemptions::new(Arc::clone(&parts.host_rules), metrics.clone());
         Ok(Self {
             config,
             parts,
@@ -196,6 +211,8 @@ impl Agent {
             log,
             handle,
             asked,
+            exemptions,
+            exempting,
         })
     }
 
@@ -223,6 +240,12 @@ impl Agent {
         self.handle.clone()
     }
 
+    /// Which probes pass the proxies.
+    #[must_use]
+    pub fn exemptions(&self) -> Exemptions {
+        self.exemptions.clone()
+    }
+
     /// Works until `stop`. Pods keep their rules, proxies keep serving them, and the next agent takes over.
     ///
     /// # Errors
@@ -242,6 +265,8 @@ impl Agent {
             log,
             handle,
             asked,
+            exemptions: _,
+            exempting,
         } = self;
         let handed_back = asked.stop;
         let host = Arc::new(parts.host);
@@ -255,6 +280,7 @@ impl Agent {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(searching);
+        tasks.spawn(exempting.run());
         if let Some(events) = parts.events {
             tasks.spawn(events.run());
         }

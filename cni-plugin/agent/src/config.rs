@@ -2,6 +2,7 @@
 
 mod backend;
 mod kubernetes;
+mod probing;
 mod serving;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::selector;
 
 pub use self::backend::RawBackend;
 pub use self::kubernetes::{Kubernetes, Raw as RawKubernetes, Server};
+pub use self::probing::{Probing, RawProbing};
 pub use self::serving::{Endpoint, RawServing, Serving};
 
 /// The settings as given, none of them looked at; `None` means not given.
@@ -64,6 +66,8 @@ pub struct Raw {
     pub probe_source_v6: Option<String>,
     #[command(flatten)]
     pub backend: RawBackend,
+    #[command(flatten)]
+    pub probing: RawProbing,
     /// The host's /proc, as this process sees it [default: /proc]
     #[arg(long, env = "PROC_ROOT", value_name = "DIR")]
     pub proc_root: Option<String>,
@@ -104,6 +108,7 @@ pub struct Config {
     pub redirect: Settings,
     /// How rules are loaded.
     pub backend: Wish,
+    pub probing: Probing,
     pub places: Places,
     pub timing: Timing,
 }
@@ -166,6 +171,7 @@ impl Config {
             policy: policy(&mut errors, &raw),
             redirect: redirect(&mut errors, &raw),
             backend: backend::wish(&mut errors, &raw.backend),
+            probing: probing::check(&mut errors, &raw.probing),
             timing: timing(&mut errors, &raw),
             source: source(&mut errors, &raw),
             serving: serving::check(&mut errors, raw.serving),

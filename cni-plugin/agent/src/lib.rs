@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod netns;
+pub mod probes;
 pub mod redirect;
 pub mod report;
 pub mod selector;

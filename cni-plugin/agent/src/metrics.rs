@@ -3,6 +3,7 @@
 //! Every label's values are an enum here, so that no pod and no peer can make series without bound.
 
 mod labels;
+mod probes;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::http_server::{self, Answer};
 pub use self::labels::{
     AckError, Call, Code, Degraded, InstallResult, PodState, Proof, Reconciled, Step, TurnedAway,
 };
+pub use self::probes::Probes;
 
 /// Every metric of the agent; clones share them.
 #[derive(Clone, Debug)]
@@ -37,6 +39,7 @@ pub struct Metrics {
     pub pods: Pods,
     pub plugin: Plugin,
     pub proxies: Proxies,
+    pub probes: Probes,
     reconciled: Family<ReconciledLabel, Counter>,
 }
 
@@ -84,6 +87,7 @@ impl Metrics {
             pods: Pods::new(),
             plugin: Plugin::new(),
             proxies: Proxies::default(),
+            probes: Probes::default(),
             reconciled: Family::default(),
         };
         let mut registry = Registry::default();
@@ -95,6 +99,7 @@ impl Metrics {
             "The total number of changes of pods that were looked at.",
             metrics.reconciled.clone(),
         );
+        metrics.probes.register(registry.sub_registry_with_prefix(PREFIX));
         metrics.pods.register(registry.sub_registry_with_prefix(PREFIX));
         metrics.registry = Arc::new(registry);
         metrics

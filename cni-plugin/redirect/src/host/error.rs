@@ -1,5 +1,8 @@
 //! Why the host's probe rules are not as they should be.
 
+use std::io;
+use std::path::PathBuf;
+
 use crate::error::{RedirectError, Trial};
 
 /// One failed step.
@@ -8,6 +11,15 @@ pub enum HostError {
     /// A program or the way into the namespace failed.
     #[error(transparent)]
     Step(#[from] RedirectError),
+    /// The host's network namespace cannot be opened.
+    #[error("open the host's network namespace {path}")]
+    Netns {
+        /// Where it is shown.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// What a program printed cannot be read.
     #[error("read what {program} printed: {text:?} is no element of a set of addresses with ports")]
     Unreadable {
