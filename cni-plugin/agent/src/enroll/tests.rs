@@ -1,3 +1,5 @@
+mod informers;
+
 use cni_plugin_wire::event::Outcome;
 
 use super::*;

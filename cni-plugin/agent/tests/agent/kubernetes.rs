@@ -193,6 +193,19 @@ async fn a_pod_that_the_watch_is_late_with_is_asked_for_and_so_is_its_namespace(
 }
 
 #[tokio::test]
+async fn a_question_that_is_not_answered_is_asked_again() {
+    let mut rig = Rig::synced().await;
+    rig.watching(1).await;
+    rig.api.mute();
+    rig.api.pod("db", "u2");
+    rig.api.fail(Some(500));
+    rig.lookups.look("shop".to_owned(), "db".to_owned());
+    eventually("it is asked", || !rig.api.seen("/pods/db").is_empty()).await;
+    rig.api.fail(None);
+    assert_eq!(rig.next().await, "pod db u2");
+}
+
+#[tokio::test]
 async fn a_pod_never_comes_before_its_namespace() {
     let api = Api::start().await;
     let mut rig = Rig::follow(api).await;
