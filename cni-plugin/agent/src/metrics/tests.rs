@@ -22,6 +22,8 @@ fn all() -> Metrics {
     metrics.pods.step(Step::Redirect, took, false);
     metrics.pods.failed_proof(Proof::Canary);
     metrics.pods.searched(took);
+    metrics.probes.exempted(1);
+    metrics.probes.failed();
     metrics
 }
 
@@ -109,6 +111,8 @@ async fn metrics_are_served_over_http_and_nothing_else_is() {
 
 /// Name and type.
 const FAMILIES: [(&str, &str); 16] = [
+    ("adit_agent_probe_exemptions", "gauge"),
+    ("adit_agent_probe_exemption_failures", "counter"),
     ("adit_agent_installs_undone", "counter"),
     ("adit_agent_installs_preempted", "counter"),
     ("istio_cni_installs", "counter"),
