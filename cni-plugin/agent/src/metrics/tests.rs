@@ -110,7 +110,7 @@ async fn metrics_are_served_over_http_and_nothing_else_is() {
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 16] = [
+const FAMILIES: [(&str, &str); 18] = [
     ("adit_agent_probe_exemptions", "gauge"),
     ("adit_agent_probe_exemption_failures", "counter"),
     ("adit_agent_installs_undone", "counter"),
