@@ -230,6 +230,8 @@ impl Enrollment {
             if entry.pod != pod || !entry.present {
                 entry.hurry();
             }
+            // Annotations that change what a pod wants are measured against at once, not at the next turn.
+            entry.inspect |= entry.enrolled() && eligible::overrides(&entry.pod) != eligible::overrides(&pod);
             entry.pod = pod;
             entry.present = true;
         } else if pod.spec.node_name == self.policy.node {

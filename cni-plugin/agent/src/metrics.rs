@@ -61,6 +61,7 @@ pub struct Pods {
     failed_steps: Family<StepLabel, Counter>,
     failed_proofs: Family<ProofLabel, Counter>,
     netns_search: Histogram,
+    ipv6_left_alone: Counter,
 }
 
 /// The plugin's calls.
@@ -196,6 +197,7 @@ impl Pods {
             failed_steps: Family::default(),
             failed_proofs: Family::default(),
             netns_search: Buckets.new_metric(),
+            ipv6_left_alone: Counter::default(),
         }
     }
 
@@ -227,6 +229,11 @@ impl Pods {
         self.netns_search.observe(took.as_secs_f64());
     }
 
+    /// A pod that has IPv6 addresses got rules for IPv4 alone.
+    pub fn ipv6_left_alone(&self) {
+        self.ipv6_left_alone.inc();
+    }
+
     fn register(&self, registry: &mut Registry) {
         registry.register("pods", "Pods of this node that the mesh selects, by state.", self.states.clone());
         registry.register(
@@ -255,6 +262,11 @@ impl Pods {
             "How long a search of all processes for the pods' network namespaces took.",
             Unit::Seconds,
             self.netns_search.clone(),
+        );
+        registry.register(
+            "ipv6_left_alone",
+            "How often a pod with IPv6 addresses got rules for IPv4 alone, as the node cannot load others.",
+            self.ipv6_left_alone.clone(),
         );
     }
 }

@@ -47,13 +47,13 @@ pub trait Redirect: Send + Sync + 'static {
     fn allow_outbound(&self, netns: &Netns) -> Result<(), PodRulesError>;
 }
 
-/// Which rules are in place.
+/// What of the pod's wishes is in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// All that the pod wants.
-    All,
-    /// All but those that capture DNS: the proxy does not listen for it, or not yet.
-    AllButDns,
+pub struct Applied {
+    /// DNS is to be captured and is not: the proxy does not listen for it, or not yet.
+    pub dns_missing: bool,
+    /// The pod has IPv6 addresses, and this node cannot load rules for them.
+    pub ipv6_left_alone: bool,
 }
 
 /// Why a pod's rules are not as they should be.
@@ -82,7 +82,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// What the pod wants now, and whether DNS is missing from it.
-    fn plan(&self, netns: &Netns, pod: &Pod) -> Result<(Plan, Applied), PodRulesError> {
+    fn plan(&self, netns: &Netns, pod: &Pod) -> Result<(Plan, bool), PodRulesError> {
         let (overrides, bad) = eligible::overrides(pod);
         for bad in bad {
             let (annotation, value) = (bad.annotation, bad.value);
@@ -94,17 +94,18 @@ impl Kernel {
         } else {
             DnsListeners::default()
         };
-        let some = listeners != DnsListeners::default();
-        let applied = if wanted && !some { Applied::AllButDns } else { Applied::All };
-        Ok((plan(&self.settings, &overrides, listeners), applied))
+        let dns_missing = wanted && listeners == DnsListeners::default();
+        Ok((plan(&self.settings, &overrides, listeners), dns_missing))
     }
 }
 
 impl Redirect for Kernel {
     fn apply(&self, netns: &Netns, pod: &Pod) -> Result<Applied, PodRulesError> {
-        let (plan, applied) = self.plan(netns, pod)?;
-        apply::apply(&self.backend, netns.as_fd(), &plan).map_err(PodRulesError::Apply)?;
-        Ok(applied)
+        let (plan, dns_missing) = self.plan(netns, pod)?;
+        let applied = apply::apply(&self.backend, netns.as_fd(), &plan).map_err(PodRulesError::Apply)?;
+        let rules = format!("{:016x}", applied.plan.hash());
+        tracing::debug!(pod = %pod.full_name(), rules, backend = %self.backend.kind(), "rules are in place");
+        Ok(Applied { dns_missing, ipv6_left_alone: applied.ipv6_left_alone })
     }
 
     fn remove(&self, netns: &Netns) -> Result<(), PodRulesError> {

@@ -17,7 +17,7 @@ use crate::health::{Facts, Health};
 use crate::metrics::{Metrics, PodState, Reconciled, Step};
 use crate::model::{Pod, Redirection};
 use crate::netns::{Finder, Netns, Wanted};
-use crate::redirect::{Applied, Redirect, chain};
+use crate::redirect::{Applied, PodRulesError, Redirect, chain};
 use crate::socket::{Asked, Call};
 use crate::status::StatusSink;
 use crate::watch::Lookups;
@@ -188,14 +188,18 @@ impl Driver {
                 self.step(open, uid_of(&pod), async move { find(&finder, &pod).await });
             }
             Command::Redirect { pod, netns } => {
-                let redirect = Arc::clone(&self.redirect);
+                let (redirect, metrics) = (Arc::clone(&self.redirect), self.metrics.clone());
                 let ended = |result| match result {
-                    Ok(Applied::All) => Ended::Redirected(Ok(())),
-                    Ok(Applied::AllButDns) => Ended::RedirectedButDns,
+                    Ok(Applied { dns_missing: true, .. }) => Ended::RedirectedButDns,
+                    Ok(Applied { dns_missing: false, .. }) => Ended::Redirected(Ok(())),
                     Err(why) => Ended::Redirected(Err(why)),
                 };
                 self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
-                    redirect.apply(&netns, &pod)
+                    let applied = redirect.apply(&netns, &pod)?;
+                    if applied.ipv6_left_alone {
+                        metrics.pods.ipv6_left_alone();
+                    }
+                    Ok::<_, PodRulesError>(applied)
                 });
             }
             Command::Unredirect { pod, netns } => {

@@ -235,6 +235,19 @@ fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
 }
 
 #[test]
+fn a_changed_wish_of_an_enrolled_pod_is_measured_against_at_once_and_other_changes_are_not() {
+    let (mut rig, _netns) = Rig::started(&pod("a"), "c1");
+    let mut changed = Pod::clone(&pod("a"));
+    changed.metadata.annotations.insert("example.com/other".to_owned(), "true".to_owned());
+    assert_eq!(rig.seen(&Arc::new(changed.clone())), [""; 0]);
+    let bypass = "ambient.istio.io/bypass-inbound-capture".to_owned();
+    changed.metadata.annotations.insert(bypass, "true".to_owned());
+    assert_eq!(rig.seen(&Arc::new(changed)), ["inspect a"]);
+    let drift = Some("IPv4 nat/ISTIO_PRERT holds other rules".to_owned());
+    assert_eq!(rig.done("a", Ended::Inspected(Ok(drift))), ["redirect a"]);
+}
+
+#[test]
 fn a_pod_without_an_address_is_not_searched_for() {
     let mut rig = Rig::new();
     assert_eq!(rig.seen(&without_address("a")), ["keep u-a"]);

@@ -24,6 +24,7 @@ fn all() -> Metrics {
     metrics.pods.searched(took);
     metrics.probes.exempted(1);
     metrics.probes.failed();
+    metrics.pods.ipv6_left_alone();
     metrics
 }
 
@@ -110,7 +111,7 @@ async fn metrics_are_served_over_http_and_nothing_else_is() {
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 18] = [
+const FAMILIES: [(&str, &str); 19] = [
     ("adit_agent_probe_exemptions", "gauge"),
     ("adit_agent_probe_exemption_failures", "counter"),
     ("adit_agent_installs_undone", "counter"),
@@ -129,4 +130,5 @@ const FAMILIES: [(&str, &str); 18] = [
     ("adit_agent_failed_steps", "counter"),
     ("adit_agent_failed_proofs", "counter"),
     ("adit_agent_netns_search_duration_seconds", "histogram"),
+    ("adit_agent_ipv6_left_alone", "counter"),
 ];
