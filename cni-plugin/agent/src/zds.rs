@@ -14,10 +14,11 @@ use cni_plugin_wire::seqpacket::{Listener, SocketError};
 use cni_plugin_wire::zds::{PodUid, WorkloadInfo};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::netns::{Netns, NetnsId};
 
 pub use self::dump::{ProxyState, Served};
@@ -61,6 +62,7 @@ pub enum AnnounceError {
 struct Shared {
     deadlines: Deadlines,
     notices: mpsc::UnboundedSender<Notice>,
+    metrics: metrics::Proxies,
     /// Whether the book is complete enough for a snapshot.
     complete: watch::Sender<bool>,
     state: Mutex<State>,
@@ -109,17 +111,24 @@ enum Job {
 
 impl Server {
     #[must_use]
-    pub fn new(deadlines: Deadlines, notices: mpsc::UnboundedSender<Notice>) -> Self {
+    pub fn new(
+        deadlines: Deadlines,
+        notices: mpsc::UnboundedSender<Notice>,
+        metrics: metrics::Proxies,
+    ) -> Self {
         let complete = watch::Sender::new(false);
-        Self(Arc::new(Shared { deadlines, notices, complete, state: Mutex::default() }))
+        Self(Arc::new(Shared { deadlines, notices, metrics, complete, state: Mutex::default() }))
     }
 
     /// Serves every proxy that connects, until the listener fails for good or the task is dropped.
     pub async fn serve(&self, listener: Listener) -> SocketError {
         let mut failures = 0;
+        let places = Arc::new(Semaphore::new(PROXIES));
         // Connections end with the server.
         let mut tasks = JoinSet::new();
         loop {
+            // Never closed.
+            let place = Arc::clone(&places).acquire_owned().await;
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 Some(_) = tasks.join_next() => continue,
@@ -127,7 +136,11 @@ impl Server {
             match accepted {
                 Ok(connection) => {
                     failures = 0;
-                    tasks.spawn(proxy::serve(Arc::clone(&self.0), connection));
+                    let shared = Arc::clone(&self.0);
+                    tasks.spawn(async move {
+                        proxy::serve(shared, connection).await;
+                        drop(place);
+                    });
                 }
                 Err(error) if failures < ACCEPT_ATTEMPTS => {
                     tracing::warn!(%error, "a proxy's connection could not be accepted");
@@ -275,6 +288,8 @@ impl Default for Deadlines {
     }
 }
 
+/// Connected at once; more wait in the socket's queue. An update has two, one that goes badly a few.
+const PROXIES: usize = 16;
 const ACCEPT_ATTEMPTS: u32 = 50;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 

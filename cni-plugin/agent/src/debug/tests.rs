@@ -21,7 +21,7 @@ async fn ask(path: &PathBuf, request: &str) -> String {
 async fn proxies_and_the_plugin_are_dumped_to_root_and_the_rest_is_explained() {
     let path = std::env::temp_dir().join(format!("adit-debug-{}.sock", std::process::id()));
     let (notices, _inbox) = mpsc::unbounded_channel();
-    let server = Server::new(Deadlines::default(), notices);
+    let server = Server::new(Deadlines::default(), notices, crate::metrics::Proxies::default());
     server.keep(cni_plugin_wire::zds::PodUid("u-web".to_owned()));
     let health = Health::default();
     health.plugin(Plugin::Wrong("no conflist".to_owned()));

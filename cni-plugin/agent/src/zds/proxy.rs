@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{AnnounceError, Booked, Job, Notice, Shared};
+use crate::metrics::AckError;
 use crate::netns::Netns;
 use crate::redirect::chain;
 
@@ -33,6 +34,18 @@ enum ProxyError {
     Idle(#[source] ZdsError),
 }
 
+impl ProxyError {
+    /// What became of the answer that was due, if one was.
+    const fn ack_error(&self) -> Option<AckError> {
+        match self {
+            Self::TooSlow(_) => Some(AckError::TimedOut),
+            Self::Answer(ZdsError::Closed) => None,
+            Self::Answer(_) | Self::Unasked => Some(AckError::Broken),
+            Self::Hello(_) | Self::NoHello(_) | Self::Send(_) | Self::Idle(_) => None,
+        }
+    }
+}
+
 /// A proxy's place in the server for as long as it is connected.
 struct Seat<'a> {
     shared: &'a Shared,
@@ -45,7 +58,12 @@ struct Seat<'a> {
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
     match drive(&shared, &connection).await {
         Ok(()) | Err(ProxyError::Idle(ZdsError::Closed)) => tracing::info!("a proxy disconnected"),
-        Err(error) => tracing::warn!(error = chain(&error), "a proxy is disconnected"),
+        Err(error) => {
+            if let Some(why) = error.ack_error() {
+                shared.metrics.ack_error(why);
+            }
+            tracing::warn!(error = chain(&error), "a proxy is disconnected");
+        }
     }
 }
 
@@ -178,10 +196,14 @@ impl Seat<'_> {
             .await
             .map_err(|_| ProxyError::TooSlow(limit))?
             .map_err(ProxyError::Send)?;
-        timeout(limit, zds::receive_answer(self.connection))
+        let answer = timeout(limit, zds::receive_answer(self.connection))
             .await
             .map_err(|_| ProxyError::TooSlow(limit))?
-            .map_err(ProxyError::Answer)
+            .map_err(ProxyError::Answer)?;
+        if matches!(answer, Answer::Failed(_)) {
+            self.shared.metrics.ack_error(AckError::Refused);
+        }
+        Ok(answer)
     }
 
     async fn idle(&self) -> ProxyError {

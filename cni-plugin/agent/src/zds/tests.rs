@@ -13,6 +13,7 @@ struct Rig {
     path: PathBuf,
     server: Server,
     notices: mpsc::UnboundedReceiver<Notice>,
+    metrics: metrics::Metrics,
 }
 
 impl Rig {
@@ -20,11 +21,12 @@ impl Rig {
         let dir = TempDir::new();
         let path = dir.path().join("zds.sock");
         let (sender, notices) = mpsc::unbounded_channel();
-        let server = Server::new(deadlines, sender);
+        let metrics = metrics::Metrics::new();
+        let server = Server::new(deadlines, sender, metrics.proxies.clone());
         let listener = Listener::bind(&path, 0o600, zds::ANSWER_LIMIT).unwrap();
         let serving = server.clone();
         tokio::spawn(async move { serving.serve(listener).await });
-        Self { _dir: dir, path, server, notices }
+        Self { _dir: dir, path, server, notices, metrics }
     }
 
     /// As slow as it takes.
@@ -55,6 +57,11 @@ impl Rig {
                 notice @ (Notice::Delivered { .. } | Notice::Refused { .. }) => return notice,
             }
         }
+    }
+
+    fn ack_errors(&self, why: &str) -> bool {
+        let text = self.metrics.encode().unwrap();
+        text.contains(&format!("adit_agent_ack_errors_total{{why=\"{why}\"}} 1"))
     }
 
     fn announce(&self, pod: &str, netns: &Arc<Netns>) -> tokio::task::JoinHandle<Result<(), AnnounceError>> {
@@ -308,4 +315,83 @@ async fn a_pod_withdrawn_while_it_waits_is_never_sent() {
     assert_eq!(added.await.unwrap(), Err(AnnounceError::Withdrawn));
     proxy.takes("delete u-a").await;
     deleted.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_never_taken_for_that_of_the_next_request() {
+    let mut rig = Rig::new(Deadlines::default());
+    rig.server.complete();
+    let slow = rig.proxy().await;
+    slow.takes("snapshot sent").await;
+    let (first, second) = (Arc::new(stand_in()), Arc::new(stand_in()));
+    let added = [rig.announce("a", &first), rig.announce("b", &second)];
+    assert_eq!(words(&slow.asked().await), "add u-a mesh/a sa");
+    for added in added {
+        assert_eq!(added.await.unwrap(), Err(AnnounceError::NoProxy), "nobody answered in time");
+    }
+    // Too late for the first, and it does not answer the second.
+    assert!(zds::send_answer(&slow.0, &Answer::Done).await.is_err());
+    assert!(rig.ack_errors("timed_out"));
+    let again = rig.proxy().await;
+    assert_eq!(words(&again.asked().await), "add u-a mesh/a sa");
+    again.answer(Answer::Failed("no".to_owned())).await;
+    again.takes("add u-b mesh/b sa").await;
+    again.takes("snapshot sent").await;
+    assert!(matches!(rig.notice().await, Notice::Refused { uid: pod, .. } if pod == uid("a")));
+    assert_eq!(rig.notice().await, Notice::Delivered { uid: uid("b"), netns: second.id() });
+    assert!(rig.ack_errors("refused"));
+}
+
+#[tokio::test]
+async fn a_refusal_longer_than_istio_cni_reads_is_heard_to_its_end() {
+    let mut rig = Rig::patient();
+    rig.server.complete();
+    let proxy = rig.proxy().await;
+    proxy.takes("snapshot sent").await;
+    let refused = rig.announce("a", &Arc::new(stand_in()));
+    proxy.asked().await;
+    // An Ack as a proxy writes it that does not shorten its text: field 1 of field 1.
+    let why = "because ".repeat(500);
+    assert_eq!(why.len(), 0x1f << 7 | 0x20);
+    let mut bytes = vec![0x0a, 0xa3, 0x1f, 0x0a, 0xa0, 0x1f];
+    bytes.extend(why.as_bytes());
+    proxy.0.send(&bytes, None).await.unwrap();
+    assert_eq!(refused.await.unwrap(), Err(AnnounceError::Refused(why)));
+}
+
+#[tokio::test]
+async fn a_pod_that_moved_is_told_to_the_predecessor_again() {
+    let mut rig = Rig::patient();
+    rig.server.complete();
+    let old = rig.proxy().await;
+    old.takes("snapshot sent").await;
+    let (before, after) = (Arc::new(stand_in()), Arc::new(stand_in()));
+    let added = rig.announce("a", &before);
+    old.takes("add u-a mesh/a sa").await;
+    assert_eq!(added.await.unwrap(), Ok(()));
+    let new = rig.proxy().await;
+    new.takes("add u-a mesh/a sa").await;
+    new.takes("snapshot sent").await;
+    let moved = rig.announce("a", &after);
+    new.takes("add u-a mesh/a sa").await;
+    assert_eq!(moved.await.unwrap(), Ok(()));
+    let [first, second] = rig.server.dump().proxies.try_into().unwrap();
+    assert_eq!((first.lacks, second.lacks), (vec!["u-a".to_owned()], vec![]));
+    drop(new);
+    let fd = old.takes("add u-a mesh/a sa").await.unwrap();
+    assert_eq!(Netns::from_fd(fd, "received".as_ref()).unwrap().id(), after.id());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_answer_end_the_connection() {
+    let mut rig = Rig::patient();
+    rig.server.complete();
+    let proxy = rig.proxy().await;
+    proxy.takes("snapshot sent").await;
+    let added = rig.announce("a", &Arc::new(stand_in()));
+    proxy.asked().await;
+    proxy.0.send(&[0xff; 8], None).await.unwrap();
+    assert_eq!(added.await.unwrap(), Err(AnnounceError::NoProxy));
+    assert!(proxy.0.recv().await.is_err());
+    assert!(rig.ack_errors("broken"));
 }
