@@ -126,6 +126,11 @@ fn health_and_metrics_have_istio_cni_s_ports_on_both_families() {
 }
 
 #[test]
+fn the_command_line_is_one_that_can_be_parsed() {
+    <Raw as clap::Args>::augment_args(clap::Command::new("agent")).debug_assert();
+}
+
+#[test]
 fn durations_need_a_unit() {
     for (text, want) in [
         ("5s", Some(Duration::from_secs(5))),
