@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod agent;
 mod figures;
 mod pods;
 mod runtime;
@@ -26,6 +27,12 @@ fn main() -> ExitCode {
         runtime::a_selected_pod_comes_up_enrolled_and_is_forgotten_when_it_ends,
         runtime::while_the_agent_is_away_a_selected_sandbox_says_why_it_waits_and_others_start_and_end,
         runtime::lists_of_older_versions_of_cni_are_served_as_well,
+        agent::pods_of_a_node_without_an_agent_are_served_on,
+        agent::a_pod_that_leaves_the_mesh_and_returns_under_load_fails_no_new_connection,
+        agent::a_captured_pod_talks_to_the_api_server_as_itself,
+        agent::native_nftables_carry_a_pod_as_iptables_do,
+        agent::both_families_of_a_pod_are_carried,
+        agent::a_runtime_of_cni_1_1_is_told_how_the_agent_is_and_collects_garbage,
         figures::a_full_node_is_enrolled_and_proved_again_without_a_refused_connection,
         takeover::istio_cni_alone_enrolls_pods_in_this_harness,
         takeover::a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back,
