@@ -1,6 +1,7 @@
 //! What the agent was told, checked: every mistake is reported at once, each naming its setting.
 
 mod backend;
+mod install;
 mod kubernetes;
 mod probing;
 mod serving;
@@ -17,6 +18,7 @@ use crate::eligible::{self, Policy};
 use crate::selector;
 
 pub use self::backend::RawBackend;
+pub use self::install::{Install, RawInstall};
 pub use self::kubernetes::{Kubernetes, Raw as RawKubernetes, Server};
 pub use self::probing::{Probing, RawProbing};
 pub use self::serving::{Endpoint, RawServing, Serving};
@@ -88,6 +90,8 @@ pub struct Raw {
     pub plugin_deadline: Option<String>,
     #[command(flatten)]
     pub serving: RawServing,
+    #[command(flatten)]
+    pub install: RawInstall,
     /// Enroll pods at all; `false` takes out those that are enrolled [default: true]
     #[arg(long, env = "AMBIENT_ENABLED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub ambient_enabled: Option<String>,
@@ -104,6 +108,7 @@ pub struct Config {
     /// What the plugin reads while the agent is away.
     pub selected_namespaces_file: PathBuf,
     pub serving: Serving,
+    pub install: Box<Install>,
     pub policy: Policy,
     pub redirect: Settings,
     /// How rules are loaded.
@@ -166,14 +171,25 @@ impl Config {
         let run_dir = errors.path(raw.run_dir.clone(), RUN_DIR, paths::DEFAULT_RUN_DIR);
         let beside_socket = || run_dir.join(paths::SELECTED_NAMESPACES_NAME);
         let selected = raw.selected_namespaces_file.as_deref().filter(|file| !file.is_empty());
+        let selected = selected.map_or_else(beside_socket, PathBuf::from);
+        let policy = policy(&mut errors, &raw);
+        let source = source(&mut errors, &raw);
+        let given = install::Given {
+            in_cluster: matches!(source, Source::Kubernetes(_)),
+            run_dir: &run_dir,
+            selected_namespaces_file: &selected,
+            exclude_namespaces: policy.excluded_namespaces.iter().cloned().collect(),
+            pod_namespace: raw.kubernetes.pod_namespace.clone().filter(|name| !name.is_empty()),
+        };
         let config = Self {
-            selected_namespaces_file: selected.map_or_else(beside_socket, PathBuf::from),
-            policy: policy(&mut errors, &raw),
+            install: Box::new(install::check(&mut errors, raw.install.clone(), &given)),
+            selected_namespaces_file: selected,
+            policy,
             redirect: redirect(&mut errors, &raw),
             backend: backend::wish(&mut errors, &raw.backend),
             probing: probing::check(&mut errors, &raw.probing),
             timing: timing(&mut errors, &raw),
-            source: source(&mut errors, &raw),
+            source,
             serving: serving::check(&mut errors, raw.serving),
             zds_socket: errors.path(raw.zds_socket, ZDS_SOCKET, paths::DEFAULT_ZDS_SOCKET),
             run_dir,

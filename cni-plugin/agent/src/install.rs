@@ -1,11 +1,13 @@
 //! What the agent does to its node: the plugin's binary and its place in the network configuration, kept and given back.
 
+pub mod ask;
 pub mod binaries;
 pub mod decide;
 pub mod depart;
 pub mod document;
 pub mod give_back;
 pub mod leave;
+pub mod lifecycle;
 pub mod node;
 mod pace;
 mod round;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::binaries::Binaries;
 use self::decide::Settings;
@@ -84,8 +87,8 @@ impl Installer {
         (Self { rounds, watch: Watch::new(dirs), traces, state, metrics }, states)
     }
 
-    /// Looks after every change and from time to time, until the task is dropped. What is in place stays in place then.
-    pub async fn run(self) {
+    /// Looks after every change and from time to time, until `stop`. What is in place stays in place then.
+    pub async fn run(self, stop: CancellationToken) {
         let Self { mut rounds, mut watch, traces, state, metrics } = self;
         let start = Instant::now();
         if let Err(error) = give_back::remember(&traces.run_dir) {
@@ -110,6 +113,7 @@ impl Installer {
                 // Others often write more than once.
                 () = watch.changed() => tokio::time::sleep(DEBOUNCE).await,
                 () = tokio::time::sleep(again) => {}
+                () = stop.cancelled() => return,
             }
             watch.drain();
         }

@@ -91,7 +91,9 @@ pub(super) fn start_agent(node: &Node) -> Process {
             .env("KUBERNETES_SERVICE_PORT", server.port().to_string())
             .env("POD_NAMESPACE", SYSTEM)
             .env("POD_NAME", format!("istio-cni-node-{}", node.name()))
-            .env("NODE_NAME", node.name()),
+            .env("NODE_NAME", node.name())
+            // The lab hands the plugin to its runtime itself.
+            .env("INSTALL_CNI", "false"),
         None => program
             .args(["--node-name", node.name()])
             .args(["--pods-dir".to_owned(), text(folder.pods())])
