@@ -25,7 +25,7 @@ impl Cluster {
         let lab = Lab::new().kubernetes().start();
         let node = lab.node("a");
         node.agent().kill();
-        lab.kubernetes().apply(DAEMON_SET);
+        lab.kubernetes().apply(&daemon_set("install-cni"));
         lab.enroll_namespace("default");
         let containerd = Containerd::start_without(&node);
         let agents = Agents::of(&lab, &node, containerd.confs(), containerd.bins());
@@ -45,8 +45,9 @@ impl Cluster {
         made
     }
 
-    /// As a rolling update ends the pod of a DaemonSet that stays.
-    fn end(agent: &Process) {
+    /// As a rolling update replaces the pod of a DaemonSet: its template names the next program first.
+    fn make_room(&self, agent: &Process, next: &str) {
+        self.lab.kubernetes().apply(&daemon_set(next));
         agent.signal(nix::sys::signal::Signal::SIGTERM);
         agent.wait();
     }
@@ -112,7 +113,7 @@ pub(crate) fn a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back() {
     let peer = cluster.peer();
     let traffic = Under::traffic(&cluster, &pod, &peer);
 
-    Cluster::end(&istio);
+    cluster.make_room(&istio, "adit-node-agent");
     traffic.goes_on("without an agent");
     let ours = cluster.agents.start(Owner::Ours);
     assert_eq!(cluster.agents.chain(), ["ptp", "adit-cni"]);
@@ -120,7 +121,9 @@ pub(crate) fn a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back() {
     let later = cluster.pod("later");
     traffic.goes_on("beside a new pod of ours");
 
-    Cluster::end(&ours);
+    cluster.make_room(&ours, "install-cni");
+    assert_eq!(cluster.agents.chain(), ["ptp", "istio-cni"]);
+    traffic.goes_on("without ours");
     let istio = cluster.agents.start(Owner::Istio);
     eventually("the chain is istio-cni's again", || match cluster.agents.chain() {
         chain if chain == ["ptp", "istio-cni"] => Ok(()),
@@ -150,15 +153,19 @@ pub(crate) fn istio_cni_alone_enrolls_pods_in_this_harness() {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// As much of the chart's as either agent asks for when it is told to end.
-const DAEMON_SET: &str = "
+fn daemon_set(program: &str) -> String {
+    format!(
+        "
 apiVersion: apps/v1
 kind: DaemonSet
-metadata: {name: istio-cni-node, namespace: istio-system}
+metadata: {{name: istio-cni-node, namespace: istio-system}}
 spec:
-  selector: {matchLabels: {k8s-app: istio-cni-node}}
+  selector: {{matchLabels: {{k8s-app: istio-cni-node}}}}
   template:
-    metadata: {labels: {k8s-app: istio-cni-node}}
+    metadata: {{labels: {{k8s-app: istio-cni-node}}}}
     spec:
       serviceAccountName: istio-cni
-      containers: [{name: install-cni, image: install-cni}]
-";
+      containers: [{{name: install-cni, image: install-cni, command: [{program}]}}]
+"
+    )
+}

@@ -78,7 +78,7 @@ impl Agents {
         fs::write(&script, include_str!("container.sh")).expect("the script");
         let name = format!("{owner:?}-{}", self.started).to_lowercase();
         let program = Program::new("unshare")
-            .args(["--mount", "--propagation", "slave", "--fork", "--kill-child", "bash"])
+            .args(["--mount", "--propagation", "slave", "bash"])
             .arg(script)
             .args([&root, &self.confs, &self.bins, &image, &program]);
         let program = self.env.iter().fold(program, |program, (key, value)| program.env(key, value));
