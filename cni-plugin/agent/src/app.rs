@@ -265,7 +265,7 @@ impl Agent {
             log,
             handle,
             asked,
-            exemptions: _,
+            exemptions,
             exempting,
         } = self;
         let handed_back = asked.stop;
@@ -305,6 +305,7 @@ impl Agent {
             status: parts.status,
             lookups: parts.lookups,
             redirect: parts.redirect,
+            exemptions,
             remembered,
             health,
             metrics,

@@ -8,6 +8,7 @@ mod command;
 mod dump;
 mod entry;
 mod event;
+mod probes;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,14 +1,13 @@
 //! Which addresses and ports the kubelet may probe past the proxy, kept on the host as the enrolled pods declare them.
 //!
-//! What is wanted is a level: callers say what a pod declares, a task brings the host to the sum of it, and again on a
-//! timer, as other programs of the node change its rules too. An answer comes when the kernel has it.
+//! What is wanted is a level: the driver says what all pods declare, a task brings the host to the sum of it, and again on
+//! a timer, as other programs of the node change its rules too. Who needs to know waits until the kernel has it.
 
 mod claims;
 mod kernel;
 mod task;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cni_plugin_redirect::host::{HandedBack, HostError, Settled, Target};
@@ -115,30 +114,32 @@ impl Exemptions {
         (Self(Arc::clone(&shared)), Worker { shared, host, metrics })
     }
 
-    /// Says what a pod declares, instead of what was said of it before; answers when the kernel has it.
-    ///
-    /// # Errors
-    /// It has not. It is tried again for as long as the pod is not withdrawn.
-    pub async fn exempt(&self, uid: &PodUid, targets: BTreeSet<(IpAddr, u16)>) -> Result<(), ProbeError> {
-        let reached = self.reach(|state| {
-            for (ip, older) in state.claims.set(uid.clone(), targets) {
-                tracing::warn!(%ip, newer = %uid, %older, "two pods have one address: probes are those of the newer");
-            }
-        });
-        match reached.await? {
-            Goal::Keep => Ok(()),
-            Goal::Remove | Goal::HandBack => Err(ProbeError::Over("they are handed over")),
+    /// Says what every pod declares that is in the mesh or on its way into or out of it. Cheap when nothing is new. Once
+    /// `complete`, no pod is missing: what earlier agents left beyond that can go.
+    pub fn claim(&self, pods: BTreeMap<PodUid, BTreeSet<Target>>, complete: bool) {
+        let mut state = self.0.state.lock();
+        let taken = state.claims.replace(pods);
+        let news = taken.is_some() || complete && !state.complete;
+        for (ip, newer, older) in taken.into_iter().flatten() {
+            tracing::warn!(%ip, %newer, %older, "two pods have one address: probes are those of the newer");
+        }
+        state.complete |= complete;
+        if news {
+            state.generation = state.generation.wrapping_add(1);
+            self.0.wake.notify_one();
         }
     }
 
-    /// Forgets a pod; answers when the kernel has, or at the first failure: it is tried again.
-    pub async fn withdraw(&self, uid: &PodUid) {
-        let _ = self.reach(|state| state.claims.withdraw(uid)).await;
-    }
-
-    /// Every pod was exempted once since the start: what earlier agents left beyond that can go.
-    pub async fn complete(&self) {
-        let _ = self.reach(|state| state.complete = true).await;
+    /// Waits until the kernel has all that was claimed.
+    ///
+    /// # Errors
+    /// It has not. It is tried again for as long as it is claimed.
+    pub async fn settled(&self) -> Result<(), ProbeError> {
+        let generation = self.0.state.lock().generation;
+        match self.reached(generation).await? {
+            Goal::Keep => Ok(()),
+            Goal::Remove | Goal::HandBack => Err(ProbeError::Over("they are handed over")),
+        }
     }
 
     /// Takes everything of ours off the host, for good.
@@ -146,7 +147,7 @@ impl Exemptions {
     /// # Errors
     /// Something may be left; it is tried again.
     pub async fn remove_all(&self) -> Result<(), ProbeError> {
-        self.reach(|state| state.goal = Goal::Remove).await.map(drop)
+        self.pursue(Goal::Remove).await
     }
 
     /// Leaves probes to istio-cni: ours go once its rules cover them, and stay where they are if they do not.
@@ -154,7 +155,7 @@ impl Exemptions {
     /// # Errors
     /// It could not be told, or something may be left.
     pub async fn hand_back(&self) -> Result<(), ProbeError> {
-        self.reach(|state| state.goal = Goal::HandBack).await.map(drop)
+        self.pursue(Goal::HandBack).await
     }
 
     /// How many pods have said something, for a dump.
@@ -163,15 +164,19 @@ impl Exemptions {
         self.0.state.lock().claims.pods()
     }
 
-    async fn reach(&self, say: impl FnOnce(&mut State)) -> Result<Goal, ProbeError> {
-        let mut outcomes = self.0.outcome.subscribe();
+    async fn pursue(&self, goal: Goal) -> Result<(), ProbeError> {
         let generation = {
             let mut state = self.0.state.lock();
-            say(&mut state);
+            state.goal = goal;
             state.generation = state.generation.wrapping_add(1);
             state.generation
         };
         self.0.wake.notify_one();
+        self.reached(generation).await.map(drop)
+    }
+
+    async fn reached(&self, generation: u64) -> Result<Goal, ProbeError> {
+        let mut outcomes = self.0.outcome.subscribe();
         let reached = outcomes.wait_for(|outcome| outcome.generation >= generation).await;
         // The sender lives in what this handle holds.
         reached.map_or(Err(ProbeError::Over("the agent ends")), |outcome| {

@@ -10,6 +10,7 @@ use cni_plugin_redirect::{
 use crate::eligible;
 use crate::model::Pod;
 use crate::netns::Netns;
+use crate::probes::ProbeError;
 
 pub mod choice;
 
@@ -61,6 +62,8 @@ pub struct Applied {
 pub enum PodRulesError {
     #[error("see whether the proxy takes the pod's DNS")]
     Listeners(#[source] RedirectError),
+    #[error("have the pod's probes pass before its rules are there")]
+    Probes(#[source] ProbeError),
     #[error("put the pod's redirection rules in place")]
     Apply(#[source] RedirectError),
     #[error("take the pod's redirection rules away: {}", list(.0))]

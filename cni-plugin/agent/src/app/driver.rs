@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::PodUid;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +18,7 @@ use crate::health::{Facts, Health};
 use crate::metrics::{Metrics, PodState, Reconciled, Step};
 use crate::model::{Pod, Redirection};
 use crate::netns::{Finder, Netns, Wanted};
+use crate::probes::Exemptions;
 use crate::redirect::{Applied, PodRulesError, Redirect, chain};
 use crate::socket::{Asked, Call};
 use crate::status::StatusSink;
@@ -31,6 +33,7 @@ pub(super) struct Driver {
     pub(super) status: Arc<dyn StatusSink>,
     pub(super) lookups: Option<Lookups>,
     pub(super) redirect: Arc<dyn Redirect>,
+    pub(super) exemptions: Exemptions,
     pub(super) remembered: watch::Sender<Option<SelectedNamespaces>>,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
@@ -83,7 +86,9 @@ impl Driver {
             };
             let Some(event) = event else { continue };
             self.count(&event, &mut open);
-            for command in self.machine.on(event, Moment(began.elapsed())) {
+            let commands = self.machine.on(event, Moment(began.elapsed()));
+            self.exemptions.claim(self.machine.probes(), self.machine.is_synced());
+            for command in commands {
                 self.carry_out(command, &mut open);
             }
             self.report();
@@ -194,7 +199,10 @@ impl Driver {
                     Ok(Applied { dns_missing: false, .. }) => Ended::Redirected(Ok(())),
                     Err(why) => Ended::Redirected(Err(why)),
                 };
+                let (exemptions, runtime) = (self.exemptions.clone(), Handle::current());
                 self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
+                    // The other way round, a pod that runs would fail its probes meanwhile.
+                    runtime.block_on(exemptions.settled()).map_err(PodRulesError::Probes)?;
                     let applied = redirect.apply(&netns, &pod)?;
                     if applied.ipv6_left_alone {
                         metrics.pods.ipv6_left_alone();
@@ -244,9 +252,14 @@ impl Driver {
     }
 
     fn record(&self, open: &mut Open, pod: Arc<Pod>, value: Option<Redirection>) {
-        let status = Arc::clone(&self.status);
+        let (status, exemptions) = (Arc::clone(&self.status), self.exemptions.clone());
         self.step(open, uid_of(&pod), async move {
             let name = pod.full_name();
+            if value == Some(Redirection::Enabled)
+                && let Err(error) = exemptions.settled().await
+            {
+                return Ended::Recorded(Err(chain(&error)));
+            }
             let result = status.record(pod, value).await.map_err(|error| chain(&error));
             match (&result, value) {
                 (Err(why), _) => tracing::warn!(pod = name, why, "a pod's status could not be written"),

@@ -18,8 +18,29 @@ pub(super) struct Claims {
 }
 
 impl Claims {
+    /// Replaces what all pods declare. Answers nothing when that is what they declared before, else the addresses that
+    /// were taken over, each with who has it now and who had it.
+    pub(super) fn replace(
+        &mut self,
+        pods: BTreeMap<PodUid, BTreeSet<Target>>,
+    ) -> Option<Vec<(IpAddr, PodUid, PodUid)>> {
+        if self.pods == pods {
+            return None;
+        }
+        let gone: Vec<PodUid> = self.pods.keys().filter(|uid| !pods.contains_key(uid)).cloned().collect();
+        gone.iter().for_each(|uid| self.withdraw(uid));
+        let mut taken = Vec::new();
+        for (uid, targets) in pods {
+            if self.pods.get(&uid) != Some(&targets) {
+                let of_it = self.set(uid.clone(), targets).into_iter();
+                taken.extend(of_it.map(|(ip, older)| (ip, uid.clone(), older)));
+            }
+        }
+        Some(taken)
+    }
+
     /// Replaces what a pod declares. Answers the addresses that it took over, each with who had it.
-    pub(super) fn set(&mut self, uid: PodUid, targets: BTreeSet<Target>) -> Vec<(IpAddr, PodUid)> {
+    fn set(&mut self, uid: PodUid, targets: BTreeSet<Target>) -> Vec<(IpAddr, PodUid)> {
         let before = self.pods.get(&uid).map(ips).unwrap_or_default();
         let now = ips(&targets);
         for ip in before.difference(&now) {
@@ -37,7 +58,7 @@ impl Claims {
     }
 
     /// Forgets a pod; an address it had goes back to who claimed it before.
-    pub(super) fn withdraw(&mut self, uid: &PodUid) {
+    fn withdraw(&mut self, uid: &PodUid) {
         for ip in self.pods.remove(uid).as_ref().map(ips).unwrap_or_default() {
             self.release(ip, uid);
         }

@@ -60,6 +60,7 @@ struct Rig {
     host: Arc<Fake>,
     exemptions: Exemptions,
     metrics: Metrics,
+    said: Mutex<BTreeMap<PodUid, BTreeSet<Target>>>,
     work: JoinHandle<()>,
 }
 
@@ -69,11 +70,13 @@ impl Rig {
         host.0.lock().targets = set(left);
         let metrics = Metrics::new();
         let (exemptions, worker) = Exemptions::new(Arc::clone(&host) as Arc<dyn HostRules>, metrics.clone());
-        Self { host, exemptions, metrics, work: tokio::spawn(worker.run()) }
+        Self { host, exemptions, metrics, said: Mutex::default(), work: tokio::spawn(worker.run()) }
     }
 
     async fn exempt(&self, name: &str, targets: &[&str]) -> Result<(), ProbeError> {
-        self.exemptions.exempt(&uid(name), set(targets)).await
+        self.said.lock().insert(uid(name), set(targets));
+        self.exemptions.claim(self.said.lock().clone(), false);
+        self.exemptions.settled().await
     }
 
     fn targets(&self) -> BTreeSet<Target> {
@@ -106,7 +109,8 @@ async fn the_answer_comes_when_the_host_has_it() {
     rig.exempt("a", &["10.0.0.1:80", "[fd00::1]:80"]).await.unwrap();
     assert_eq!(rig.targets(), set(&["10.0.0.1:80", "[fd00::1]:80"]));
     rig.exempt("b", &["10.0.0.2:80"]).await.unwrap();
-    rig.exemptions.withdraw(&uid("a")).await;
+    rig.exemptions.claim(BTreeMap::from([(uid("b"), set(&["10.0.0.2:80"]))]), false);
+    rig.exemptions.settled().await.unwrap();
     assert_eq!(rig.targets(), set(&["10.0.0.2:80"]));
     assert_eq!(rig.exemptions.pods(), 1);
     assert!(rig.metrics.encode().unwrap().contains("adit_agent_probe_exemptions 1\n"));
@@ -120,7 +124,9 @@ async fn what_the_last_agent_left_stays_until_every_pod_was_said() {
     rig.exempt("c", &["10.0.0.3:80"]).await.unwrap();
     assert_eq!(rig.targets(), set(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]));
     assert!(rig.host.0.lock().foreign, "istio-cni's rules serve meanwhile");
-    rig.exemptions.complete().await;
+    let said = rig.said.lock().clone();
+    rig.exemptions.claim(said, true);
+    rig.exemptions.settled().await.unwrap();
     assert_eq!(rig.targets(), set(&["10.0.0.1:80", "10.0.0.3:80"]));
     assert!(!rig.host.0.lock().foreign);
     let always = |targets: &BTreeSet<Target>| targets.contains(&("10.0.0.1".parse().unwrap(), 80));
@@ -158,12 +164,13 @@ async fn rules_are_looked_at_again_without_being_asked() {
 #[tokio::test(start_paused = true)]
 async fn many_at_once_are_written_together() {
     let rig = Rig::new(&[]);
-    let all = (0..200_u16).map(|port| {
-        let exemptions = rig.exemptions.clone();
-        let target = BTreeSet::from([("10.0.0.1".parse().unwrap(), port + 1)]);
-        async move { exemptions.exempt(&uid(&format!("pod-{port}")), target).await }
-    });
-    assert!(futures_util::future::join_all(all).await.iter().all(Result::is_ok));
+    for port in 1..200_u16 {
+        rig.said.lock().insert(uid(&format!("pod-{port}")), set(&[&format!("10.0.0.{port}:{port}")]));
+        let said = rig.said.lock().clone();
+        rig.exemptions.claim(said, false);
+    }
+    rig.exemptions.settled().await.unwrap();
+    assert_eq!(rig.targets().len(), 199);
     let passes = rig.host.0.lock().settled.len();
     assert!(passes < 10, "{passes} passes");
 }

@@ -68,3 +68,15 @@ fn a_pod_that_moves_frees_its_old_address() {
     assert_eq!(claims.set(uid("b"), set(&["10.0.0.1:80"])), vec![]);
     assert_eq!(claims.targets(), set(&["10.0.0.1:80", "10.0.0.2:80"]));
 }
+
+#[test]
+fn saying_the_same_again_is_no_news() {
+    let pods = BTreeMap::from([(uid("a"), set(&["10.0.0.1:80"])), (uid("b"), set(&["10.0.0.2:80"]))]);
+    let mut claims = Claims::default();
+    assert_eq!(claims.replace(pods.clone()), Some(vec![]));
+    assert_eq!(claims.replace(pods), None);
+    let pods = BTreeMap::from([(uid("c"), set(&["10.0.0.2:81"])), (uid("b"), set(&["10.0.0.2:80"]))]);
+    let taken = ("10.0.0.2".parse().unwrap(), uid("c"), uid("b"));
+    assert_eq!(claims.replace(pods), Some(vec![taken]));
+    assert_eq!(claims.targets(), set(&["10.0.0.2:81"]), "a pod that is not said any more is gone");
+}
