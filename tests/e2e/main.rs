@@ -7,6 +7,7 @@ mod figures;
 mod pods;
 mod runtime;
 mod server;
+mod sources;
 mod takeover;
 
 use tests::lab::{Builder, Lab, Pod};
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
         pods::a_deleted_namespace_leaves_nothing_of_its_pods,
         pods::an_excluded_namespace_is_never_enrolled_whatever_its_labels,
         pods::without_a_proxy_a_selected_pod_waits_and_is_told_why,
+        sources::a_job_that_has_ended_leaves_the_mesh,
+        sources::a_pod_on_the_host_s_network_is_never_annotated,
+        sources::an_outage_in_the_middle_of_an_enrollment_only_delays_what_is_written,
         server::an_agent_that_restarts_while_the_server_is_away_serves_its_pods,
         server::an_outage_changes_nothing_for_pods_and_what_it_missed_is_made_up_for,
         server::a_token_that_is_refused_is_replaced_by_the_one_the_kubelet_wrote,
