@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::drift::{Drift, Finding};
 use crate::error::RedirectError;
 use crate::ipv6::{Ipv6, has_ipv6_addresses, ipv6};
-use crate::netns::{in_netns, refuse_own};
+use crate::netns::{in_netns, lock_current, refuse_own};
 use crate::plan::Plan;
 use crate::routing;
 use crate::rule::Family;
@@ -35,6 +35,7 @@ pub struct Applied {
 pub fn apply(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Applied, RedirectError> {
     refuse_own(netns)?;
     in_netns(netns, || {
+        let _lock = lock_current()?;
         let sides = Sides::here(backend, plan);
         let traces = Traces::read()?;
         let routes = sides.routes.clone();
@@ -67,8 +68,9 @@ pub fn apply(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Ap
 pub fn remove(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), Vec<RedirectError>> {
     refuse_own(netns).map_err(|error| vec![error])?;
     let errors = in_netns(netns, || {
-        let mut errors = match Traces::read() {
-            Ok(traces) => backend.unload(traces),
+        let lock = lock_current();
+        let mut errors = match lock.and_then(|lock| Ok((lock, Traces::read()?))) {
+            Ok((_lock, traces)) => backend.unload(traces),
             Err(error) => vec![error],
         };
         let routing = routing::with_netlink(|handle| async move {
@@ -123,6 +125,7 @@ pub fn inspect(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<
 pub fn refuse_outbound(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
     refuse_own(netns)?;
     in_netns(netns, || {
+        let _lock = lock_current()?;
         let families: Vec<Family> =
             Family::ALL.into_iter().filter(|family| *family == Family::V4 || ipv6() != Ipv6::None).collect();
         backend.refuse(&families, &Traces::read()?)
@@ -137,7 +140,10 @@ pub fn refuse_outbound(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), R
 /// The pod may still be held back; call again.
 pub fn allow_outbound(backend: &Backend, netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
     refuse_own(netns)?;
-    in_netns(netns, || backend.allow(Traces::read()?))?
+    in_netns(netns, || {
+        let _lock = lock_current()?;
+        backend.allow(Traces::read()?)
+    })?
 }
 
 /// The families that the current namespace gets.

@@ -19,6 +19,11 @@ pub enum RedirectError {
     /// The descriptor is no network namespace, or this process may not enter it (`CAP_SYS_ADMIN`).
     #[error("enter the network namespace")]
     Enter(#[source] io::Error),
+    /// Something else has been changing the namespace's rules for too long.
+    #[error(
+        "change the rules of the network namespace: something else has been changing them for ten seconds"
+    )]
+    Busy,
     /// The work inside the namespace panicked.
     #[error("the work inside the network namespace panicked")]
     Panicked,

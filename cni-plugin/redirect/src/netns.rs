@@ -1,9 +1,11 @@
 //! Work inside another network namespace, on a thread made for it and thrown away after it.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -41,6 +43,20 @@ fn on_own_thread<T: Send>(
     })
 }
 
+/// Keeps other changes away from the current namespace's rules, those of another agent's too, while this lives: what is
+/// added depends on what was there.
+pub(crate) fn lock_current() -> Result<File, RedirectError> {
+    let file = File::open("/proc/thread-self/ns/net").map_err(RedirectError::Examine)?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(RedirectError::Examine(error)),
+        }
+    }
+    Err(RedirectError::Busy)
+}
+
 /// Refuses the namespace that the calling thread is in.
 pub(crate) fn refuse_own(netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
     let examine = || -> io::Result<bool> {
@@ -50,3 +66,7 @@ pub(crate) fn refuse_own(netns: BorrowedFd<'_>) -> Result<(), RedirectError> {
     };
     if examine().map_err(RedirectError::Examine)? { Err(RedirectError::OwnNamespace) } else { Ok(()) }
 }
+
+/// Ten seconds in all.
+const LOCK_ATTEMPTS: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);

@@ -40,6 +40,6 @@ pub(crate) fn run(program: &Path, arguments: &[&str], input: Option<&str>) -> Re
     })
 }
 
-/// iptables-legacy locks a file. A lock of the namespace itself keeps programs in one pod apart and lets pods go on side by
-/// side, and it needs no directory to write to. Programs before 1.8.6 take /run/xtables.lock all the same.
-const LEGACY_LOCK: (&str, &str) = ("XTABLES_LOCKFILE", "/proc/self/ns/net");
+/// iptables-legacy locks a file, by default one that all pods share and that needs a directory to write to. The namespace is
+/// locked already, so each program gets a file that is its own. Programs before 1.8.6 take /run/xtables.lock all the same.
+const LEGACY_LOCK: (&str, &str) = ("XTABLES_LOCKFILE", "/proc/self/stat");

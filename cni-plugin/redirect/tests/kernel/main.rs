@@ -13,6 +13,7 @@ mod rig;
 mod rules;
 mod takeover;
 mod traffic;
+mod wishes;
 
 use cni_plugin_redirect::rule::Family;
 use cni_plugin_redirect::{Backend, Kind, Variant};
@@ -38,7 +39,9 @@ fn main() {
             trials.push(trial(name, &format!("with {kind}"), move || test(&host::Rig(kind))));
         }
         for family in Family::ALL {
-            for (name, test) in traffic::TESTS.iter().chain(refusal::TESTS).chain(takeover::REPAIR) {
+            for (name, test) in
+                traffic::TESTS.iter().chain(wishes::TESTS).chain(refusal::TESTS).chain(takeover::REPAIR)
+            {
                 let way = format!("over {family} with {kind}");
                 trials.push(trial(name, &way, move || test(&backend(kind), family)));
             }

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Row] = &[
     ("every_tampering_is_seen_and_repaired", every_tampering_is_seen_and_repaired),
     ("removal_leaves_nothing_and_may_be_repeated", removal_leaves_nothing_and_may_be_repeated),
     ("foreign_rules_live_through_it_all", foreign_rules_live_through_it_all),
+    ("many_pods_at_once_are_each_as_planned", many_pods_at_once_are_each_as_planned),
     ("dns_rules_go_when_dns_is_no_longer_captured", dns_rules_go_when_dns_is_no_longer_captured),
     ("a_pod_without_ipv6_on_loopback_gets_no_ipv6_route", a_pod_without_ipv6_on_loopback_gets_no_ipv6_route),
     ("our_own_namespace_is_refused", our_own_namespace_is_refused),
@@ -170,6 +171,19 @@ fn foreign_rules_live_through_it_all(backend: &Backend) {
     assert_eq!(foreign(&pod), before);
     assert!(pod.run(ROUTING).contains("500:\tfrom all lookup 100"));
     assert!(pod.run("ip route show table 100").contains("10.7.0.0/16"));
+}
+
+/// And each by two at once.
+fn many_pods_at_once_are_each_as_planned(backend: &Backend) {
+    let (pods, plan) = (Vec::from_iter((0..8).map(|_| Namespace::new())), planned(true));
+    std::thread::scope(|scope| {
+        for pod in pods.iter().chain(&pods) {
+            scope.spawn(|| apply::apply(backend, pod.as_fd(), &plan).unwrap());
+        }
+    });
+    for pod in &pods {
+        assert_eq!(inspect(backend, pod, &plan), Drift::default());
+    }
 }
 
 fn dns_rules_go_when_dns_is_no_longer_captured(backend: &Backend) {
