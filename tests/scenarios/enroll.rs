@@ -15,7 +15,7 @@ pub(crate) fn a_new_pod_starts_only_once_its_proxy_listens() {
     for port in [15001, 15006, 15008] {
         assert!(sockets.contains(&port), "port {port} is not among {sockets:?}");
     }
-    assert!(rules(&pod).contains("REDIRECT"), "{}", rules(&pod));
+    assert!(rules(&pod).to_uppercase().contains("REDIRECT"), "{}", rules(&pod));
     pod.cni_check().unwrap_or_else(|e| panic!("{e}"));
     pod.wait_enrolled();
 }
@@ -150,19 +150,28 @@ pub(crate) fn a_proxy_that_crashed_comes_back_to_its_pods() {
     });
 }
 
-/// The rules of ours in a pod, as `iptables-save` prints them.
+/// The rules of ours in a pod, by whichever backend, as its program prints them.
 fn rules(pod: &Pod) -> String {
+    let programs: [&[&str]; 5] = [
+        &["iptables-nft-save"],
+        &["ip6tables-nft-save"],
+        &["iptables-legacy-save"],
+        &["ip6tables-legacy-save"],
+        &["nft", "list", "ruleset", "inet"],
+    ];
     let saved = pod.run(|| {
-        ["iptables-save", "ip6tables-save"].map(|program| {
-            let output =
-                Program::new(program).command().stdin(Stdio::null()).output().expect("iptables is installed");
+        programs.map(|words| {
+            let (program, args) = words.split_first().expect("a program");
+            let mut command = Program::new(program).args(args).command();
+            let output = command.stdin(Stdio::null()).output();
+            let output = output.unwrap_or_else(|e| panic!("run {program}: {e}"));
             String::from_utf8_lossy(&output.stdout).into_owned()
         })
     });
     let ours = saved
         .iter()
         .flat_map(|text| text.lines())
-        .filter(|line| line.contains("ISTIO") || line.contains("-j"));
+        .filter(|line| ["ISTIO", "istio-", "-j", "redirect"].iter().any(|word| line.contains(word)));
     ours.collect::<Vec<_>>().join("\n")
 }
 

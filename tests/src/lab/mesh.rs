@@ -99,6 +99,7 @@ pub(super) fn start_agent(node: &Node) -> Process {
             .args(["--pods-dir".to_owned(), text(folder.pods())])
             .args(["--status-dir".to_owned(), text(folder.status())]),
     };
+    let program = redirection().into_iter().fold(program, |program, (key, value)| program.env(key, value));
     let program = node.agent_env.iter().fold(program, |program, (key, value)| program.env(key, value));
     program
         .args(["--run-dir".to_owned(), text(folder.run())])
@@ -106,6 +107,22 @@ pub(super) fn start_agent(node: &Node) -> Process {
         .args(["--netns-dir", "/run/netns"])
         .args(["--health-addr".to_owned(), Node::agent_health().to_string()])
         .start(&format!("agent-{}", node.name()), node.netns(), &node.home().join("agent.log"))
+}
+
+/// How agents load rules: as `ADIT_LAB_REDIRECT` says, `nft`, `iptables-nft`, `iptables-legacy` or `auto`, else as they do by
+/// themselves.
+fn redirection() -> Option<(&'static str, &'static str)> {
+    match std::env::var("ADIT_LAB_REDIRECT").ok()?.as_str() {
+        "nft" => Some(("NATIVE_NFTABLES", "true")),
+        "auto" => Some(("NATIVE_NFTABLES", "auto")),
+        "iptables-nft" => Some(("FORCE_IPTABLES_BINARY", "nft")),
+        "iptables-legacy" => Some(("FORCE_IPTABLES_BINARY", "legacy")),
+        other => {
+            panic!(
+                "ADIT_LAB_REDIRECT is {other:?}, which is none of nft, iptables-nft, iptables-legacy, auto"
+            )
+        }
+    }
 }
 
 /// Waits until a node's agent answers.
