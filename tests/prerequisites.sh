@@ -19,6 +19,7 @@ if [ "${1:-}" = e2e ]; then
     command -v go >/dev/null 2>&1 || { echo "make e2e needs Go 1.26: it builds the API server that tests/e2e/cluster/go.mod pins" >&2; exit 1; }
     need containerd containerd
     need nft nftables
+    need ipset ipset
     need runc runc
     [ -x /usr/lib/cni/ptp ] || [ -x /opt/cni/bin/ptp ] || missing+=(containernetworking-plugins)
 fi

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod agent;
 mod figures;
+mod install;
 mod pods;
 mod runtime;
 mod server;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         agent::native_nftables_carry_a_pod_as_iptables_do,
         agent::both_families_of_a_pod_are_carried,
         agent::a_runtime_of_cni_1_1_is_told_how_the_agent_is_and_collects_garbage,
+        install::uninstalled_the_node_and_its_pods_are_as_they_were,
+        install::a_conflist_that_nobody_can_read_makes_the_agent_unready_until_it_can_be_read,
+        install::a_neighbor_that_writes_its_conflist_anew_does_not_take_us_out,
         figures::a_full_node_is_enrolled_and_proved_again_without_a_refused_connection,
         takeover::istio_cni_alone_enrolls_pods_in_this_harness,
         takeover::a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back,

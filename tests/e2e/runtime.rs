@@ -105,7 +105,7 @@ pub(crate) fn a_running_sandbox_is_enrolled_and_withdrawn_by_its_namespace_s_lab
 }
 
 /// The redirection rules inside a sandbox; empty without any.
-fn rules(inside: &Netns) -> String {
+pub(crate) fn rules(inside: &Netns) -> String {
     let output = inside.run(|| {
         let mut save = Program::new("iptables-save").command();
         save.stdin(Stdio::null()).output().expect("start iptables-save")

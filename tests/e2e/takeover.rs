@@ -1,6 +1,6 @@
 //! A node that runs the real istio-cni becomes ours under traffic, and goes back, without a pod's restart.
 
-mod container;
+pub(crate) mod container;
 pub(crate) mod load;
 
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use container::{Agents, Owner};
 use load::{Load, SECRET};
 
 /// Node `a` under containerd with an agent of a DaemonSet, node `b` as every lab has it.
-struct Cluster {
-    lab: Lab,
-    node: Arc<Node>,
-    containerd: Containerd,
-    agents: Agents,
+pub(crate) struct Cluster {
+    pub(crate) lab: Lab,
+    pub(crate) node: Arc<Node>,
+    pub(crate) containerd: Containerd,
+    pub(crate) agents: Agents,
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let lab = Lab::new().kubernetes().start();
         let node = lab.node("a");
         node.agent().kill();
@@ -33,7 +33,7 @@ impl Cluster {
     }
 
     /// A pod of node `a` that its agent has enrolled.
-    fn pod(&self, name: &str) -> Made {
+    pub(crate) fn pod(&self, name: &str) -> Made {
         let uid = self.lab.pod(name).declare();
         let made = within(PATIENCE, format_args!("containerd makes {name}"), || {
             self.containerd.run("default", name, &uid)

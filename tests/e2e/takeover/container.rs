@@ -12,7 +12,7 @@ use tests::lab::{Lab, Node, Process, Program, binaries, within};
 
 /// Who owns the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// istio-cni, as Istio's own source builds it.
     Istio,
     /// adit-node-agent.
@@ -20,7 +20,7 @@ pub(super) enum Owner {
 }
 
 /// The agents of one node, one after the other.
-pub(super) struct Agents {
+pub(crate) struct Agents {
     node: Arc<Node>,
     env: Vec<(String, String)>,
     confs: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Agents {
 impl Agents {
     /// For a node whose runtime reads these folders.
     #[track_caller]
-    pub(super) fn of(lab: &Lab, node: &Arc<Node>, confs: PathBuf, bins: PathBuf) -> Self {
+    pub(crate) fn of(lab: &Lab, node: &Arc<Node>, confs: PathBuf, bins: PathBuf) -> Self {
         // So that a container hears of the namespaces that a runtime makes later.
         for args in [["--bind", "/run/netns", "/run/netns"].as_slice(), &["--make-shared", "/run/netns"]] {
             let status = Command::new("mount").args(args).status().expect("start mount");
@@ -63,7 +63,7 @@ impl Agents {
 
     /// Starts an agent and waits until it says that it is ready.
     #[track_caller]
-    pub(super) fn start(&mut self, owner: Owner) -> Process {
+    pub(crate) fn start(&mut self, owner: Owner) -> Process {
         self.started += 1;
         let root = self.node.home().join(format!("container-{}", self.started));
         let image = self.node.home().join(format!("image-{}", self.started));
@@ -100,7 +100,7 @@ impl Agents {
     }
 
     /// The types of the plugins that the runtime would call.
-    pub(super) fn chain(&self) -> Vec<String> {
+    pub(crate) fn chain(&self) -> Vec<String> {
         let first = first_conflist(&self.confs);
         let list: serde_json::Value =
             serde_json::from_slice(&fs::read(&first).expect("a conflist")).expect("JSON");
