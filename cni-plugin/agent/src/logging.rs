@@ -126,7 +126,9 @@ fn parse(text: &str) -> Result<EnvFilter, LogError> {
             return Err(LogError::Level(text.to_owned()));
         }
     }
-    EnvFilter::try_new(text).map_err(|_| LogError::Level(text.to_owned()))
+    // What is said first gives way to what is asked for.
+    let quiet = if text.is_empty() { String::new() } else { format!("{QUIET},{text}") };
+    EnvFilter::try_new(quiet).map_err(|_| LogError::Level(text.to_owned()))
 }
 
 /// istio-cni's scopes as our targets; scopes that are none of ours change nothing.
@@ -151,6 +153,8 @@ fn directives(scopes: &str) -> Result<String, LogError> {
     Ok(directives.join(","))
 }
 
+/// The API server's client logs every failure as an error of its own, which whoever asked tells with a name to it.
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 #[cfg(test)]

@@ -75,3 +75,11 @@ fn istio_cni_s_scopes_become_targets() {
     }
     assert_eq!(directives("default:loud"), Err(LogError::OutputLevel("default:loud".to_owned())));
 }
+
+#[test]
+fn the_client_of_the_api_server_is_quiet_unless_it_is_asked_for() {
+    let failure = || tracing::error!(target: "kube_client::client::builder", "failed");
+    assert_eq!(logged(&raw("debug"), |_| failure()), "");
+    let text = logged(&raw("info,kube_client=debug"), |_| failure());
+    assert!(text.contains("failed"), "{text:?}");
+}
