@@ -1,18 +1,23 @@
 //! A pod's namespace, a proxy that obeys, an agent with its directories.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cni_plugin_agent::app::{Agent, AgentError, Parts};
 use cni_plugin_agent::config::{Config, Raw, RawServing};
+use cni_plugin_agent::probes::HostRules;
+use cni_plugin_redirect::host::{HandedBack, HostError, Settled, Target, Who};
 use cni_plugin_redirect::in_netns;
 use cni_plugin_wire::event::{self, Outcome};
 use cni_plugin_wire::seqpacket::Connection;
 use cni_plugin_wire::zds::{self, Answer, Request};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -185,7 +190,9 @@ impl Rig {
             fs::create_dir_all(dir.path().join(sub)).unwrap();
         }
         let config = Config::check(raw).unwrap();
-        let parts = Parts::real(&config, None).unwrap();
+        // The host here is the machine that runs the tests.
+        let host_rules = Arc::new(Remembered::default());
+        let parts = Parts { host_rules, ..Parts::real(&config, None).unwrap() };
         let agent = Agent::bind(config, parts).await.unwrap();
         let stop = CancellationToken::new();
         Self { dir, agent: tokio::spawn(agent.run(stop.clone())), stop }
@@ -254,3 +261,35 @@ fn write(dir: &TempDir, file: &str, text: &str) {
 
 /// Far beyond what anything here takes, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A host whose rules are only remembered.
+#[derive(Default)]
+struct Remembered(Mutex<BTreeSet<Target>>);
+
+impl HostRules for Remembered {
+    fn targets(&self) -> Result<BTreeSet<Target>, HostError> {
+        Ok(self.0.lock().clone())
+    }
+
+    fn settle(&self, targets: &BTreeSet<Target>) -> Result<Settled, HostError> {
+        self.0.lock().clone_from(targets);
+        Ok(Settled { who: Who::AssumedRoot, change: None })
+    }
+
+    fn remove_foreign(&self) -> Result<bool, HostError> {
+        Ok(false)
+    }
+
+    fn remove(&self) -> Result<(), HostError> {
+        self.0.lock().clear();
+        Ok(())
+    }
+
+    fn hand_back(&self) -> Result<HandedBack, HostError> {
+        Ok(HandedBack::Kept)
+    }
+
+    fn kubelet_left(&self) -> bool {
+        false
+    }
+}
