@@ -82,3 +82,6 @@ impl Resource for Shown {
 }
 
 const LONGEST_ANNOTATION: usize = 1024;
+
+#[cfg(test)]
+mod tests;
