@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use serde_json::Value;
 use tests::lab::observe::AccessLine;
+use tests::lab::usual::{captured, meshed, uncaptured, url};
 use tests::lab::{End, Lab, Pod, Program, Speaks, eventually, http};
 
 use super::config::{
@@ -197,28 +198,6 @@ fn last_line(pod: &Pod, inbound: bool) -> AccessLine {
         let mut about = lines.into_iter().rev().filter(|l| l.is_inbound() == inbound);
         about.find(|line| line.text(field) == pod.name()).ok_or("none yet")
     })
-}
-
-fn meshed() -> Lab {
-    let lab = Lab::new().start();
-    lab.enroll_namespace("default");
-    lab
-}
-
-fn captured(lab: &Lab, name: &str, node: &str) -> Pod {
-    let pod = lab.pod(name).on(node).create();
-    pod.wait_enrolled();
-    pod
-}
-
-fn uncaptured(lab: &Lab, name: &str, node: &str) -> Pod {
-    let pod = lab.pod(name).on(node).label("istio.io/dataplane-mode", "none").create();
-    pod.wait_known("TCP");
-    pod
-}
-
-fn url(at: SocketAddr, path: &str) -> String {
-    format!("http://{at}{path}")
 }
 
 const fn everywhere(port: u16) -> SocketAddr {

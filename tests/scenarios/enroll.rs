@@ -132,6 +132,44 @@ pub(crate) fn while_the_agent_is_away_selected_pods_wait_and_others_start() {
     lab.pod("waits").on("a").create().wait_enrolled();
 }
 
+pub(crate) fn however_the_agent_is_away_its_own_pod_and_unselected_ones_start_and_the_rest_once_it_is_back() {
+    let lab = meshed();
+    for namespace in ["plain", "istio-system"] {
+        lab.create_namespace(namespace);
+    }
+    lab.enroll_namespace("istio-system");
+    let web = captured(&lab, "web", "a");
+    web.sample_app("blue");
+    let node = lab.node("a");
+    let run = node.home().join("run");
+    eventually("the agent leaves word of what is selected", || {
+        let file =
+            std::fs::read_to_string(run.join("selected-namespaces.json")).map_err(|e| e.to_string())?;
+        if file.contains("istio-system") && file.contains("default") { Ok(()) } else { Err(file) }
+    });
+    for left in ["a stale socket", "no socket"] {
+        let name = |kind: &str| format!("{kind}-{}", left.split(' ').next().unwrap_or_default());
+        node.agent().kill();
+        if left == "no socket" {
+            std::fs::remove_file(run.join("plugin.sock")).expect("the agent's socket");
+        }
+        let refused = lab.pod(&name("waits")).on("a").try_create().err().expect("a selected pod waits");
+        assert!(refused.message.contains(&format!("pod default/{}", name("waits"))), "{left}: {refused}");
+        let other = lab.pod(&name("other")).in_namespace("istio-system").on("a").try_create();
+        assert_eq!(other.err().map(|refused| refused.code), Some(11), "{left}");
+        // The agent's own pod would wait for itself.
+        lab.pod(&name("istio-cni-node")).in_namespace("istio-system").on("a").create();
+        let plain = lab.pod(&name("plain")).in_namespace("plain").on("a").create();
+        assert_eq!((plain.redirection(), rules(&plain)), (None, String::new()), "{left}");
+        // Pods that run do not notice.
+        assert_eq!(web.curl(&[&url(web.at(8080), "/color")]).body, "blue", "{left}");
+        // No more than what a kubelet does: it tries again while the next agent starts.
+        node.begin_agent();
+        lab.pod(&name("waits")).on("a").create().wait_enrolled();
+        node.wait_agent();
+    }
+}
+
 pub(crate) fn a_proxy_that_crashed_comes_back_to_its_pods() {
     let lab = meshed();
     let client = captured(&lab, "client", "a");

@@ -23,7 +23,8 @@ mod telemetry;
 mod xds;
 mod zds;
 
-use tests::lab::{Families, Lab, Pod, Trial};
+use tests::lab::usual::{captured, meshed, uncaptured, url};
+use tests::lab::{Families, Lab, Trial};
 
 fn main() -> ExitCode {
     tests::lab::main(TRIALS)
@@ -62,6 +63,7 @@ const TRIALS: &[Trial] = {
         enroll::a_successor_of_the_same_name_is_another_workload,
         enroll::a_restarted_agent_finds_its_pods,
         enroll::while_the_agent_is_away_selected_pods_wait_and_others_start,
+        enroll::however_the_agent_is_away_its_own_pod_and_unselected_ones_start_and_the_rest_once_it_is_back,
         enroll::a_proxy_that_crashed_comes_back_to_its_pods,
         policy::a_denied_client_is_reset_and_others_are_served,
         policy::an_allow_policy_admits_only_whom_it_names,
@@ -194,13 +196,6 @@ const TRIALS: &[Trial] = {
     ]
 };
 
-/// A lab on two nodes whose namespace `default` is in the mesh.
-fn meshed() -> Lab {
-    let lab = Lab::new().start();
-    lab.enroll_namespace("default");
-    lab
-}
-
 /// As [`meshed`], with these variables in every proxy's environment.
 fn meshed_proxies(env: &[(&str, &str)]) -> Lab {
     let lab = env.iter().fold(Lab::new(), |lab, (key, value)| lab.proxy_env(key, value)).start();
@@ -213,23 +208,4 @@ fn meshed_with(families: Families) -> Lab {
     let lab = Lab::new().families(families).start();
     lab.enroll_namespace("default");
     lab
-}
-
-/// A pod that is in the mesh.
-fn captured(lab: &Lab, name: &str, node: &str) -> Pod {
-    let pod = lab.pod(name).on(node).create();
-    pod.wait_enrolled();
-    pod
-}
-
-/// A pod that stays out of the mesh, known to every proxy.
-fn uncaptured(lab: &Lab, name: &str, node: &str) -> Pod {
-    let pod = lab.pod(name).on(node).label("istio.io/dataplane-mode", "none").create();
-    pod.wait_known("TCP");
-    pod
-}
-
-/// `http://<address>/<path>` for curl.
-fn url(at: std::net::SocketAddr, path: &str) -> String {
-    format!("http://{at}{path}")
 }

@@ -42,7 +42,11 @@ pub(super) fn start(
         }
         node.chain.plugin = Some(Plugin {
             path: binaries::find("adit-cni"),
-            config: json!({ "type": "adit-cni", "agent_socket": folder.run().join("plugin.sock") }),
+            config: json!({
+                "type": "adit-cni",
+                "agent_socket": folder.run().join("plugin.sock"),
+                "pod_namespace": SYSTEM,
+            }),
         });
         *node.agent.lock() = Some(start_agent(node));
         let spec = proxy_spec(node, &control, proxy_env);

@@ -30,6 +30,7 @@ pub mod runner;
 pub mod service;
 pub mod standalone;
 pub mod tcp;
+pub mod usual;
 
 mod mesh;
 mod status;

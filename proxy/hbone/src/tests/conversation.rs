@@ -207,7 +207,8 @@ async fn futures_are_small() {
     drop(mesh.served().await);
 }
 
-async fn exchange(near: TcpStream, far: TcpStream, size: usize) {
+/// Both ends say `size` bytes and hear the other's.
+pub(super) async fn exchange(near: TcpStream, far: TcpStream, size: usize) {
     let talk = |stream: TcpStream| async move {
         let (mut read, mut write) = stream.into_split();
         let writing = async {

@@ -11,6 +11,7 @@ use rcgen::{
 };
 use tokio::sync::Notify;
 
+use super::conversation::exchange;
 use super::*;
 use crate::{Inside, Meter};
 
@@ -298,18 +299,7 @@ async fn a_large_transfer_arrives_whole_in_both_directions() {
     const SIZE: usize = 12 << 20;
     let network = Network::new().await;
     let Talking { near, far, meter, relay, .. } = network.talk().await;
-    let talk = |stream: TcpStream| async move {
-        let (mut read, mut write) = stream.into_split();
-        let writing = async {
-            write.write_all(&bytes(SIZE)).await.unwrap();
-            write.shutdown().await.unwrap();
-        };
-        let mut heard = Vec::new();
-        let (_, read) = tokio::join!(writing, read.read_to_end(&mut heard));
-        read.unwrap();
-        assert!(heard == bytes(SIZE), "the bytes changed on their way");
-    };
-    tokio::join!(talk(near), talk(far));
+    exchange(near, far, SIZE).await;
     assert_copied(&relay.await.unwrap());
     assert_eq!((meter.sent(), meter.received()), (SIZE as u64, SIZE as u64));
 }

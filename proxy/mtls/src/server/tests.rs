@@ -301,24 +301,34 @@ async fn policies_that_share_a_version_and_a_key_exchange_meet() {
     }
 }
 
+/// A client of `api` under an identity, with the ciphers of `provider` and one version of TLS.
+fn client_of(
+    ca: &Ca,
+    name: &str,
+    provider: Arc<CryptoProvider>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> ClientConfig {
+    let template = ca.credentials(&identity(name)).client_config(&[identity("api")]);
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(crate::verify::ExpectedServer {
+            trust: trust(&[ca]),
+            expected: Arc::from([identity("api")]),
+        }))
+        .with_client_cert_resolver(template.client_auth_cert_resolver);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
 #[tokio::test]
 async fn with_pqc_demanded_a_peer_of_classical_key_exchange_is_refused() {
     let ca = Ca::new();
     let classical = |name| {
         let mut provider = CryptoProvider::clone(&TlsPolicy::default().provider());
         provider.kx_groups.retain(|group| group.name() != NamedGroup::X25519MLKEM768);
-        let template = ca.credentials(&identity(name)).client_config(&[identity("api")]);
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(crate::verify::ExpectedServer {
-                trust: trust(&[&ca]),
-                expected: Arc::from([identity("api")]),
-            }))
-            .with_client_cert_resolver(template.client_auth_cert_resolver);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config
+        client_of(&ca, name, Arc::new(provider), &rustls::version::TLS13)
     };
     let pqc = |name| {
         let policy = TlsPolicy { tls12: false, pqc: true };
@@ -367,18 +377,7 @@ async fn tls12_is_spoken_only_where_the_policy_allows_it() {
     let ca = Ca::new();
     let web = || {
         let provider = TlsPolicy { tls12: true, pqc: false }.provider();
-        let template = ca.credentials(&identity("web")).client_config(&[identity("api")]);
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS12])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(crate::verify::ExpectedServer {
-                trust: trust(&[&ca]),
-                expected: Arc::from([identity("api")]),
-            }))
-            .with_client_cert_resolver(template.client_auth_cert_resolver);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config
+        client_of(&ca, "web", provider, &rustls::version::TLS12)
     };
     let error = accept_from(&ca, web()).await.unwrap_err();
     assert!(matches!(error, TlsError::Protocol { source: Error::PeerIncompatible(_) }), "{error:?}");
