@@ -132,3 +132,36 @@ async fn a_pod_without_a_namespace_delays_no_other() {
     until(&mut asked, &format!("add {}", uid("a"))).await;
     eventually("the pod is enabled", || rig.is_enabled("shop", "a")).await;
 }
+
+#[tokio::test]
+async fn processes_in_foreign_nested_and_host_namespaces_lend_their_pod_none() {
+    let rig = Rig::start(TempDir::new(), |_, _| {}).await;
+    let [own, other, nested] = ["10.0.0.5", "10.0.0.6", "10.0.0.7"].map(PodNetns::with_address);
+    let bare = PodNetns::empty();
+    // All older than the pod's own: one that entered another pod, one that made a namespace for itself and gave it an
+    // address, one in a namespace with nothing in it, and one on the host's network.
+    process(&rig.dir, 10, "a", &other);
+    process(&rig.dir, 11, "a", &nested);
+    process(&rig.dir, 12, "a", &bare);
+    let host = rig.dir.path().join("proc/13");
+    process(&rig.dir, 13, "a", &bare);
+    fs::remove_file(host.join("ns/net")).unwrap();
+    symlink("/proc/self/ns/net", host.join("ns/net")).unwrap();
+    let mut asked = obey(rig.proxy());
+    rig.pod("mesh", "a", "10.0.0.5");
+    rig.namespace("mesh", "ambient");
+    until(&mut asked, "snapshot sent").await;
+    for netns in [&other, &nested, &bare] {
+        assert!(!netns.is_captured());
+    }
+    assert!(!rig.is_enabled("mesh", "a"), "no namespace is the pod's own");
+
+    process(&rig.dir, 100, "a", &own);
+    let added = until(&mut asked, &format!("add {}", uid("a"))).await;
+    assert_eq!(added.netns, Some(own.inode()), "the proxy is given the pod's own namespace");
+    eventually("the pod is enrolled", || rig.is_enabled("mesh", "a")).await;
+    assert!(own.is_captured());
+    for netns in [&other, &nested, &bare] {
+        assert!(!netns.is_captured());
+    }
+}

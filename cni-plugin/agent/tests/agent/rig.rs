@@ -92,6 +92,11 @@ impl PodNetns {
         self.0.try_clone().unwrap()
     }
 
+    pub(crate) fn inode(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt as _;
+        File::from(self.fd()).metadata().unwrap().ino()
+    }
+
     /// A path that leads here.
     pub(crate) fn path(&self) -> String {
         use std::os::fd::AsRawFd as _;
@@ -120,14 +125,21 @@ pub(crate) struct Asked {
     pub(crate) words: String,
     /// Whether the pod was captured already when its proxy was asked for.
     pub(crate) captured: bool,
+    /// The inode of the namespace that came with an Add.
+    pub(crate) netns: Option<u64>,
 }
 
 impl Asked {
     fn new(request: Request) -> Self {
-        let plain = |words: String| Self { words, captured: false };
+        let plain = |words: String| Self { words, captured: false, netns: None };
         match request {
             Request::Add { uid, netns, .. } => {
-                Self { words: format!("add {uid}"), captured: PodNetns(netns).is_captured() }
+                let netns = PodNetns(netns);
+                Self {
+                    words: format!("add {uid}"),
+                    captured: netns.is_captured(),
+                    netns: Some(netns.inode()),
+                }
             }
             Request::Keep { uid } => plain(format!("keep {uid}")),
             Request::Delete { uid } => plain(format!("delete {uid}")),
