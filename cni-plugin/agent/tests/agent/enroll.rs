@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::rig::{PodNetns, Rig, TempDir, eventually, obey, uid, until, write_pod};
 
 /// A process of the pod, as /proc shows it.
-fn process(dir: &TempDir, pid: u32, pod: &str, netns: &PodNetns) {
+pub(crate) fn process(dir: &TempDir, pid: u32, pod: &str, netns: &PodNetns) {
     let process = dir.path().join(format!("proc/{pid}"));
     fs::create_dir_all(process.join("ns")).unwrap();
     let cgroup = format!("0::/kubepods/burstable/pod{}/c0ffee\n", uid(pod));

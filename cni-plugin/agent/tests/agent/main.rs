@@ -13,4 +13,5 @@ mod enroll;
 mod istio;
 mod kubernetes;
 mod plugin;
+mod redirect;
 mod rig;
