@@ -11,6 +11,7 @@ mod hostile;
 mod identity;
 mod inbound;
 mod inputs;
+mod install;
 mod lab;
 mod policy;
 mod process;
@@ -65,6 +66,10 @@ const TRIALS: &[Trial] = {
         enroll::while_the_agent_is_away_selected_pods_wait_and_others_start,
         enroll::however_the_agent_is_away_its_own_pod_and_unselected_ones_start_and_the_rest_once_it_is_back,
         enroll::a_proxy_that_crashed_comes_back_to_its_pods,
+        install::an_uninstall_leaves_the_node_as_it_was_and_its_pods_outside_the_mesh,
+        install::an_agent_that_ends_for_another_leaves_the_plugin_and_pods_in_the_mesh,
+        install::another_writer_of_the_chain_is_named_and_loses_in_the_end,
+        install::a_file_of_its_own_keeps_the_plugin_first_while_another_rewrites_the_chain,
         policy::a_denied_client_is_reset_and_others_are_served,
         policy::an_allow_policy_admits_only_whom_it_names,
         policy::strict_refuses_plaintext_and_admits_the_mesh,

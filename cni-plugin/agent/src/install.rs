@@ -22,12 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::binaries::Binaries;
 use self::decide::Settings;
-use self::give_back::Traces;
 use self::node::ConfDir;
 use self::round::{Looked, Rounds};
 use self::watch::Watch;
 use crate::metrics::{InstallResult, Installs};
-use crate::redirect::chain;
 
 /// Where things are on the node, and what is wanted of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +69,6 @@ pub enum Event {
 pub struct Installer {
     rounds: Rounds,
     watch: Watch,
-    traces: Traces,
     state: channel::Sender<State>,
     metrics: Installs,
 }
@@ -79,22 +76,18 @@ pub struct Installer {
 impl Installer {
     /// Nothing is touched before [`Installer::run`]. Needs a tokio runtime.
     #[must_use]
-    pub fn new(site: &Site, traces: Traces, metrics: Installs) -> (Self, channel::Receiver<State>) {
+    pub fn new(site: &Site, metrics: Installs) -> (Self, channel::Receiver<State>) {
         let (state, states) = channel::channel(State::Unknown);
         let dirs = std::iter::once(site.conf_dir.clone()).chain(site.binaries.targets.clone());
         let rounds =
             Rounds::new(ConfDir(site.conf_dir.clone()), site.binaries.clone(), site.settings.clone());
-        (Self { rounds, watch: Watch::new(dirs), traces, state, metrics }, states)
+        (Self { rounds, watch: Watch::new(dirs), state, metrics }, states)
     }
 
     /// Looks after every change and from time to time, until `stop`. What is in place stays in place then.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { mut rounds, mut watch, traces, state, metrics } = self;
+        let Self { mut rounds, mut watch, state, metrics } = self;
         let start = Instant::now();
-        if let Err(error) = give_back::remember(&traces.run_dir) {
-            let error = chain(&error);
-            tracing::warn!(error, "the plugin may still take this node for one that is no longer ours");
-        }
         loop {
             watch.arm();
             let now = start.elapsed();

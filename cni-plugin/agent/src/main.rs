@@ -99,6 +99,7 @@ async fn serve(config: Config, log: LogControl, command: Option<Command>) -> any
         install,
         cluster,
         handle: agent.handle(),
+        exemptions: agent.exemptions(),
         health: agent.health(),
         metrics: agent.metrics().installs,
     };
@@ -147,7 +148,10 @@ async fn end(
     let because = departure.because();
     match &departure {
         Departure::Stay { .. } => tracing::info!(because, "rules stay in place, proxies go on serving"),
-        Departure::HandBack { .. } => tracing::info!(because, "istio-cni takes the node back"),
+        Departure::HandBack { .. } => {
+            tracing::info!(because, "istio-cni takes the node back");
+            lifecycle.hand_back().await;
+        }
         Departure::Uninstall { .. } => {
             tracing::info!(because, "every pod leaves the mesh");
             lifecycle.withdraw().await;

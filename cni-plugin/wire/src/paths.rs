@@ -22,6 +22,3 @@ pub const SELECTED_NAMESPACES_NAME: &str = "selected-namespaces.json";
 pub fn selected_namespaces_beside(socket: &Path) -> PathBuf {
     socket.with_file_name(SELECTED_NAMESPACES_NAME)
 }
-
-/// Name of the file inside the run directory that tells a plugin that stayed behind: the node is no longer ours.
-pub const UNINSTALLED_NAME: &str = "uninstalled";

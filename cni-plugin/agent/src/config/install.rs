@@ -137,7 +137,6 @@ pub(super) fn check(errors: &mut Errors, raw: RawInstall, given: &Given<'_>) -> 
             },
         },
         traces: Traces {
-            run_dir: given.run_dir.to_owned(),
             selected_namespaces_file: given.selected_namespaces_file.to_owned(),
             cni_cache: errors.path(raw.cni_cache_dir, CACHE, "/host/var/lib/cni"),
         },

@@ -1,20 +1,20 @@
 //! Gives the node back: the network configuration as it was, and of the plugin only what running sandboxes still need.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cni_plugin_wire::{attachments, paths};
+use cni_plugin_wire::attachments;
 
 use super::Site;
-use super::decide::{Content, File, OURS};
+use super::decide::OURS;
 use super::leave::{Heir, leave};
 use super::node::{self, ConfDir, NodeError, Step};
 use crate::redirect::chain;
 
-/// What the agent keeps outside the directories of runtimes.
+/// What counts on the node outside the directories of plugins and their configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traces {
-    pub run_dir: PathBuf,
+    /// Without it the plugin lets every pod start that finds no agent.
     pub selected_namespaces_file: PathBuf,
     /// Where the runtime keeps what it will end.
     pub cni_cache: PathBuf,
@@ -25,8 +25,9 @@ pub struct Traces {
 pub enum Stub {
     /// No sandbox needs it.
     Removed,
-    /// Runtimes end these with the chain that they began with, and fail where a plugin of it is missing. Without its
-    /// configuration and an agent it does nothing: DEL succeeds, and a pod started with a chain from before starts.
+    /// Runtimes end these with the chain that they began with, and fail where a plugin of it is missing. Without a file of
+    /// selected namespaces and an agent it does nothing: DEL succeeds, and a pod started with a chain from before starts.
+    /// The next install takes it over; an uninstall that is called again takes it away once nobody needs it.
     Kept { attachments: Option<usize> },
 }
 
@@ -53,11 +54,9 @@ pub fn steps(site: &Site, heir: Heir) -> Result<Vec<Step>, NodeError> {
 pub fn give_back(site: &Site, traces: &Traces, heir: Heir) -> Result<Stub, Vec<NodeError>> {
     let mut errors = Vec::new();
     // First of all nobody may be told to wait for an agent that does not come back.
-    let forget = match heir {
-        Heir::Nobody => forget(traces),
-        Heir::IstioCni => Ok(()),
-    };
-    errors.extend(forget.err());
+    if heir == Heir::Nobody {
+        errors.extend(node::remove(&traces.selected_namespaces_file).err());
+    }
     let dir = ConfDir(site.conf_dir.clone());
     let restored = steps(site, heir).and_then(|steps| steps.iter().try_for_each(|step| dir.carry_out(step)));
     let is_restored = restored.is_ok();
@@ -68,21 +67,6 @@ pub fn give_back(site: &Site, traces: &Traces, heir: Heir) -> Result<Stub, Vec<N
         errors.extend(site.binaries.remove().err());
     }
     if errors.is_empty() { Ok(stub) } else { Err(errors) }
-}
-
-/// A plugin that is called all the same lets every pod start.
-fn forget(traces: &Traces) -> Result<(), NodeError> {
-    let marker = traces.run_dir.join(paths::UNINSTALLED_NAME);
-    if traces.run_dir.is_dir() {
-        let content = Content::Text(String::new());
-        node::write(&marker, &File { content, mode: 0o600, owner: None })?;
-    }
-    node::remove(&traces.selected_namespaces_file)
-}
-
-/// A plugin that stayed behind serves again.
-pub(super) fn remember(run_dir: &Path) -> Result<(), NodeError> {
-    node::remove(&run_dir.join(paths::UNINSTALLED_NAME))
 }
 
 fn needed(traces: &Traces) -> Stub {

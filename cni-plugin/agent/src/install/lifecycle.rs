@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::Cluster;
@@ -14,6 +15,7 @@ use crate::app::Handle;
 use crate::config::Install;
 use crate::health::{Health, Plugin};
 use crate::metrics::Installs;
+use crate::probes::{Exemptions, ProbeError};
 use crate::redirect::chain;
 
 /// What the agent does with its node from start to end.
@@ -23,6 +25,7 @@ pub struct Lifecycle {
     /// None where pods are read from files: nobody upgrades or uninstalls such an agent.
     pub cluster: Option<Cluster>,
     pub handle: Handle,
+    pub exemptions: Exemptions,
     pub health: Health,
     pub metrics: Installs,
 }
@@ -39,8 +42,7 @@ impl Lifecycle {
             () = stop.cancelled() => return,
             () = self.synced() => {}
         }
-        let traces = self.install.traces.clone();
-        let (installer, mut states) = Installer::new(&self.install.site, traces, self.metrics.clone());
+        let (installer, mut states) = Installer::new(&self.install.site, self.metrics.clone());
         let told = async {
             while states.changed().await.is_ok() {
                 let plugin = match &*states.borrow_and_update() {
@@ -68,7 +70,14 @@ impl Lifecycle {
         }
     }
 
-    /// Takes every pod out of the mesh, as far as there is time. The agent must run.
+    /// Leaves the host's rules for probes to istio-cni, as far as there is time. The agent must run.
+    pub async fn hand_back(&self) {
+        let handed = tokio::time::timeout(self.install.within, self.exemptions.hand_back()).await;
+        told_of_probes(handed);
+    }
+
+    /// Takes every pod out of the mesh, and then the host's rules for their probes away, as far as there is time. The agent
+    /// must run.
     pub async fn withdraw(&self) {
         let within = self.install.within;
         let left = self.handle.withdraw(within).await;
@@ -78,6 +87,7 @@ impl Lifecycle {
             let pods = left.join(", ");
             tracing::error!(pods, ?within, "pods are still captured: restart them where no proxy stays");
         }
+        told_of_probes(tokio::time::timeout(PROBES, self.exemptions.remove_all()).await);
     }
 
     /// Gives the node back once the agent has ended.
@@ -108,4 +118,14 @@ impl Lifecycle {
     }
 }
 
+fn told_of_probes(outcome: Result<Result<(), ProbeError>, Elapsed>) {
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("rules for probes may be left on the host: {}", chain(&error)),
+        Err(_) => tracing::error!("rules for probes may be left on the host: it takes too long"),
+    }
+}
+
+/// For the host's rules alone.
+const PROBES: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);

@@ -8,7 +8,6 @@ use super::*;
 
 fn traces(dir: &Dir) -> Traces {
     Traces {
-        run_dir: dir.0.join("run"),
         selected_namespaces_file: dir.0.join("run/selected-namespaces.json"),
         cni_cache: dir.0.join("cni"),
     }
@@ -47,7 +46,6 @@ fn the_plugin_stays_while_a_sandbox_needs_it_or_that_cannot_be_told() {
     assert_eq!(stub.unwrap(), Stub::Kept { attachments: Some(1) });
     assert_eq!(dir.read("bin/adit-cni"), "the plugin");
     assert_eq!(dir.read("net.d/10-k.conflist"), KINDNET);
-    assert!(dir.0.join("run/uninstalled").exists());
     assert!(!dir.0.join("run/selected-namespaces.json").exists());
     fs::remove_file(dir.0.join("cni/results/net-1-eth0")).unwrap();
     assert_eq!(give_back(&site, &traces(&dir), Heir::Nobody).unwrap(), Stub::Removed);
@@ -56,8 +54,6 @@ fn the_plugin_stays_while_a_sandbox_needs_it_or_that_cannot_be_told() {
     settle(&site);
     fs::remove_dir_all(dir.0.join("cni")).unwrap();
     assert_eq!(give_back(&site, &traces(&dir), Heir::Nobody).unwrap(), Stub::Kept { attachments: None });
-    remember(&dir.0.join("run")).unwrap();
-    assert!(!dir.0.join("run/uninstalled").exists());
 }
 
 #[test]

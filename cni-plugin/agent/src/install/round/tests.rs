@@ -178,3 +178,54 @@ fn a_failure_is_told_and_tried_again() {
     dir.write("image/adit-cni", "the plugin");
     settle(&site);
 }
+
+/// The node's directories per platform, as the chart mounts them, and what stands there before.
+const PLATFORMS: [(&str, &str, &str, &str, Mode); 9] = [
+    ("default", "/opt/cni/bin", "/etc/cni/net.d", "10-kindnet.conflist", Mode::Chained),
+    ("gke", "/home/kubernetes/bin", "/etc/cni/net.d", "10-gke-ptp.conflist", Mode::Chained),
+    (
+        "k3s",
+        "/var/lib/rancher/k3s/data/cni",
+        "/var/lib/rancher/k3s/agent/etc/cni/net.d",
+        "10-flannel.conflist",
+        Mode::Chained,
+    ),
+    ("k3d", "/bin", "/var/lib/rancher/k3s/agent/etc/cni/net.d", "10-flannel.conflist", Mode::Chained),
+    (
+        "microk8s",
+        "/var/snap/microk8s/current/opt/cni/bin",
+        "/var/snap/microk8s/current/args/cni-network",
+        "10-calico.conflist",
+        Mode::Chained,
+    ),
+    ("minikube", "/opt/cni/bin", "/etc/cni/net.d", "1-k8s.conflist", Mode::Chained),
+    ("openshift", "/var/lib/cni/bin", "/etc/cni/multus/net.d", "00-multus.conf", Mode::Standalone),
+    ("bottlerocket", "/opt/cni/bin", "/etc/cni/net.d", "10-aws.conflist", Mode::Chained),
+    ("talos", "/opt/cni/bin", "/etc/cni/net.d", "10-flannel.conflist", Mode::Chained),
+];
+
+#[test]
+fn every_platform_is_a_pair_of_directories() {
+    for (platform, bin, conf, file, mode) in PLATFORMS {
+        let (dir, mut site) = node(&format!("platform-{platform}"), mode, &[]);
+        let inside = |path: &str| dir.0.join("host").join(path.trim_start_matches('/'));
+        for path in [bin, conf] {
+            fs::create_dir_all(inside(path)).unwrap();
+        }
+        let text = if file.ends_with(".conflist") { KINDNET } else { BRIDGE };
+        fs::write(inside(conf).join(file), text).unwrap();
+        fs::write(inside(bin).join("loopback"), "another plugin").unwrap();
+        site.conf_dir = inside(conf);
+        site.binaries.targets = vec![inside(bin)];
+        if mode == Mode::Standalone {
+            site.settings.conf_name = Some("istio-cni.conf".to_owned());
+        }
+        settle(&site);
+        assert!(inside(bin).join("adit-cni").is_file(), "{platform}");
+        let ours = if mode == Mode::Standalone { "istio-cni.conf" } else { file };
+        let chain = fs::read_to_string(inside(conf).join(ours)).unwrap();
+        assert!(chain.contains("adit-cni"), "{platform}: {chain}");
+        let others = fs::read_dir(inside(bin)).unwrap().count();
+        assert_eq!(others, 2, "{platform}");
+    }
+}
