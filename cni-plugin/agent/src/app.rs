@@ -274,7 +274,7 @@ impl Agent {
         let (calls, call_inbox) = mpsc::channel(CALLS);
         let (done, event_inbox) = mpsc::unbounded_channel();
         let server = Server::new(Deadlines::default(), notices, metrics.proxies.clone());
-        let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host));
+        let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host), metrics.pods.clone());
         let remembered = tokio::sync::watch::Sender::new(None);
         let file = config.selected_namespaces_file;
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::handle::Request;
 use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, SandboxName};
 use crate::health::{Facts, Health};
-use crate::metrics::{Metrics, PodState, Reconciled, Step};
+use crate::metrics::{Metrics, PodState, Proof, Reconciled, Step};
 use crate::model::{Pod, Redirection};
 use crate::netns::{Finder, Netns, Wanted};
 use crate::probes::Exemptions;
@@ -112,6 +112,7 @@ impl Driver {
             Notice::Delivered { uid, netns } => Some(Event::Delivered { uid, netns }),
             Notice::Refused { uid, netns, why } => {
                 tracing::warn!(%uid, why, "a proxy refused a pod");
+                self.metrics.pods.failed_proof(Proof::Acknowledged);
                 Some(Event::Refused { uid, netns, why })
             }
             Notice::Connected(count) => {
@@ -278,6 +279,7 @@ impl Driver {
 
     fn inspect(&self, open: &mut Open, pod: Arc<Pod>, netns: Arc<Netns>) {
         let (redirect, measuring) = (Arc::clone(&self.redirect), Arc::clone(&self.measuring));
+        let metrics = self.metrics.pods.clone();
         self.step(open, uid_of(&pod), async move {
             let name = pod.full_name();
             // Never closed.
@@ -286,7 +288,10 @@ impl Driver {
             drop(place);
             match &result {
                 Ok(None) => {}
-                Ok(Some(drift)) => tracing::warn!(pod = name, drift, "a pod's rules changed; repairing them"),
+                Ok(Some(drift)) => {
+                    metrics.failed_proof(Proof::Rules);
+                    tracing::warn!(pod = name, drift, "a pod's rules changed; repairing them");
+                }
                 Err(why) => tracing::warn!(pod = name, why, "a pod could not be measured"),
             }
             Ended::Inspected(result)
@@ -341,6 +346,9 @@ impl Driver {
         self.metrics.proxies.connected(proxies);
         self.metrics.pods.count(PodState::Enrolled, enrolled);
         self.metrics.pods.count(PodState::Pending, pending);
+        let (without_netns, unproved) = self.machine.doubtful();
+        self.metrics.pods.count(PodState::WithoutNetns, without_netns);
+        self.metrics.pods.count(PodState::Unproved, unproved);
     }
 }
 

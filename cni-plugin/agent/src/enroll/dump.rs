@@ -45,6 +45,15 @@ impl Enrollment {
         self.pods.iter().map(|(uid, entry)| self.state(uid, entry, now)).collect()
     }
 
+    /// Of the pods that are to be in the mesh: how many have no known network namespace, and how many the control plane takes
+    /// for enrolled although that is not proved now.
+    #[must_use]
+    pub fn doubtful(&self) -> (usize, usize) {
+        let wanted = || self.pods.values().filter(|entry| self.goal(entry) == Goal::In);
+        let said = |entry: &&Entry| entry.recorded == Some(Redirection::Enabled) && !entry.enrolled();
+        (wanted().filter(|entry| entry.sandbox.netns.is_none()).count(), wanted().filter(said).count())
+    }
+
     fn state(&self, uid: &PodUid, entry: &Entry, now: Moment) -> PodState {
         let until = |at: Moment| u64::try_from(at.0.saturating_sub(now.0).as_millis()).unwrap_or(u64::MAX);
         PodState {

@@ -174,7 +174,9 @@ fn a_running_pod_gets_its_proxy_before_its_rules_and_its_status_last() {
     let mut rig = Rig::new();
     let netns = Arc::new(stand_in());
     assert_eq!(rig.seen(&pod("a")), ["keep u-a", "find a"]);
+    assert_eq!(rig.machine.doubtful(), (1, 0));
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), ["announce u-a"]);
+    assert_eq!(rig.machine.doubtful(), (0, 0));
     assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["redirect a"]);
     assert_eq!(rig.machine.counts(), (0, 1));
     assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
@@ -228,8 +230,9 @@ fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
     assert_eq!(rig.done("a", Ended::Found(Ok(Arc::clone(&netns)))), ["inspect a"]);
     let drift = Some("v4 raw/ISTIO_OUTPUT is not planned".to_owned());
     assert_eq!(rig.done("a", Ended::Inspected(Ok(drift))), ["redirect a"]);
+    assert_eq!(rig.machine.doubtful(), (0, 1), "it is said to be enrolled, and it is not");
     assert_eq!(rig.done("a", Ended::RedirectedButDns), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!((rig.machine.counts(), rig.machine.doubtful()), ((1, 0), (0, 0)));
     assert_eq!(rig.on(Event::Delivered { uid: uid("a"), netns: netns.id() }), ["inspect a"]);
     assert_eq!(rig.done("a", Ended::Inspected(Ok(None))), [""; 0]);
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{HostNetns, Netns, NetnsError, Wanted, find, owns};
 use crate::config::Places;
+use crate::metrics;
 
 /// Asks for searches; clones share one searcher.
 #[derive(Clone, Debug)]
@@ -15,9 +17,13 @@ type Request = (Wanted, oneshot::Sender<Result<Arc<Netns>, NetnsError>>);
 
 impl Finder {
     /// The asking end, and the searcher, which runs until every asking end is gone.
-    pub fn new(places: Places, host: Arc<HostNetns>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        places: Places,
+        host: Arc<HostNetns>,
+        metrics: metrics::Pods,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, receiver) = mpsc::unbounded_channel();
-        (Self(requests), search(places, host, receiver))
+        (Self(requests), search(places, host, metrics, receiver))
     }
 
     /// The pod's namespace.
@@ -32,7 +38,12 @@ impl Finder {
     }
 }
 
-async fn search(places: Places, host: Arc<HostNetns>, mut requests: mpsc::UnboundedReceiver<Request>) {
+async fn search(
+    places: Places,
+    host: Arc<HostNetns>,
+    metrics: metrics::Pods,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+) {
     while let Some(first) = requests.recv().await {
         let mut batch = vec![first];
         while let Ok(next) = requests.try_recv() {
@@ -48,7 +59,10 @@ async fn search(places: Places, host: Arc<HostNetns>, mut requests: mpsc::Unboun
                 let _ = answer.send(searched.remove(&wanted.uid).unwrap_or_else(lost));
             }
         });
-        if let Err(error) = work.await {
+        let began = Instant::now();
+        let ended = work.await;
+        metrics.searched(began.elapsed());
+        if let Err(error) = ended {
             tracing::error!(%error, "a search for network namespaces broke off");
         }
     }
