@@ -13,7 +13,7 @@ NODE ?= both
 ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
 # What containers of an end-to-end run leave of themselves.
-NO_CGROUPS = @find /sys/fs/cgroup -depth -type d -path '*/adit-e2e*' -exec rmdir {} + 2>/dev/null || true
+NO_CGROUPS = find /sys/fs/cgroup -depth -type d -path "*/adit-e2e*" -exec rmdir {} + 2>/dev/null || true
 
 .PHONY: help demo test conformance interop tools e2e check bench gen fmt prerequisites clean-lab
 
@@ -55,12 +55,11 @@ tools: prerequisites ## istioctl, Prometheus and pprof over a lab's proxies; nee
 e2e: ## on a real API server, under containerd, and in place of istio-cni: ZTUNNEL=/path drives that proxy, PODS=250, ONLY=area::; needs root, Go
 	@./tests/prerequisites.sh e2e
 	./tests/e2e/tools.sh $(TOOLS)/e2e
-	$(NO_CGROUPS)
 	$(CARGO) build --locked --workspace --bins
+	@trap '$(NO_CGROUPS)' EXIT; \
 	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_AS_ROOT=1 ADIT_E2E_PODS="$(PODS)" ADIT_E2E_FIGURES=$(CURDIR)/target/e2e-figures \
 		$(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test e2e -- $(ONLY) 2>&1 | tee target/e2e.log
-	$(NO_CGROUPS)
 	@cat target/e2e-figures 2>/dev/null || true
 	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_KUBERNETES=1 $(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test scenarios -- enroll::
