@@ -2,6 +2,7 @@
 
 mod driver;
 mod handle;
+mod steps;
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -18,12 +19,13 @@ use cni_plugin_wire::zds::{self, PodUid};
 use cni_plugin_wire::{event, paths};
 use kube::Client;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::driver::{Driver, Inputs};
 pub use self::handle::Handle;
+use self::steps::Places;
 use crate::compat;
 use crate::config::{Config, Endpoint, Source};
 use crate::debug::Debug;
@@ -34,6 +36,7 @@ use crate::logging::LogControl;
 use crate::metrics::Metrics;
 use crate::netns::{Finder, HostNetns, NetnsError};
 use crate::probes::{self, Exemptions, HostRules, KernelHost};
+use crate::records::{self, Loaded, RecordError, Records};
 use crate::redirect::{Kernel, Redirect, chain, choice};
 use crate::report::{self, Reporter};
 use crate::socket::{self, Desk};
@@ -72,6 +75,7 @@ pub struct Agent {
     asked: handle::Asked,
     exemptions: Exemptions,
     exempting: probes::Worker,
+    records: Records,
 }
 
 /// Why the agent cannot start or go on.
@@ -83,6 +87,8 @@ pub enum AgentError {
     Host(#[source] NetnsError),
     #[error("pods are read from an API server, and there is no client for it")]
     NoClient,
+    #[error("keep records of pods")]
+    Records(#[source] RecordError),
     #[error("use the status directory")]
     Status(#[source] StatusError),
     #[error("create the directory {path}")]
@@ -193,6 +199,7 @@ impl Agent {
         let path = config.run_dir.join(DEBUG_SOCKET_NAME);
         let shown = http_server::listen_root(&path).map_err(|source| AgentError::Debug { path, source })?;
         let (health, metrics) = (Health::default(), Metrics::new());
+        let records = Records::new(config.run_dir.join(RECORDS)).map_err(AgentError::Records)?;
         let (handle, asked) = Handle::new();
         let istio = config.serving.istio_run_dir.as_deref().and_then(compat::Sockets::bind);
         let log = None;
@@ -213,6 +220,7 @@ impl Agent {
             asked,
             exemptions,
             exempting,
+            records,
         })
     }
 
@@ -267,8 +275,8 @@ impl Agent {
             asked,
             exemptions,
             exempting,
+            records,
         } = self;
-        let handed_back = asked.stop;
         let host = Arc::new(parts.host);
         let (notices, notice_inbox) = mpsc::unbounded_channel();
         let (calls, call_inbox) = mpsc::channel(CALLS);
@@ -276,7 +284,9 @@ impl Agent {
         let server = Server::new(Deadlines::default(), notices, metrics.proxies.clone());
         let (finder, searching) = Finder::new(config.places.clone(), Arc::clone(&host), metrics.pods.clone());
         let remembered = tokio::sync::watch::Sender::new(None);
-        let file = config.selected_namespaces_file;
+
+        restored(&done, records.clone(), config.policy.node.clone(), Arc::clone(&host)).await;
+        let (writer, writing) = records::Writer::new(records);
 
         let mut tasks = JoinSet::new();
         tasks.spawn(searching);
@@ -284,14 +294,10 @@ impl Agent {
         if let Some(events) = parts.events {
             tasks.spawn(events.run());
         }
-        tasks.spawn(remember(file, remembered.subscribe()));
+        tasks.spawn(writing);
+        tasks.spawn(remember(config.selected_namespaces_file, remembered.subscribe()));
         tasks.spawn(follow(parts.source, Arc::clone(&parts.status), done.clone()));
-        if let Some(listener) = checks {
-            tasks.spawn(health.clone().serve(listener));
-        }
-        if let Some(listener) = scrapes {
-            tasks.spawn(metrics.clone().serve(listener));
-        }
+        tell(&mut tasks, (checks, &health), (scrapes, &metrics));
         let debug = Debug { handle, server: server.clone(), health: health.clone(), log };
         tasks.spawn(debug.serve(shown));
         let desk = Desk { host, calls, metrics: metrics.plugin.clone() };
@@ -311,8 +317,10 @@ impl Agent {
             metrics,
             done,
             left: asked.left,
-            proxies: 0,
-            measuring: Arc::new(Semaphore::new(MEASURING)),
+            records: writer,
+            reporter: parts.reporter,
+            ipv6: config.redirect.ipv6,
+            places: Places::new(),
         };
         let inputs = Inputs {
             events: event_inbox,
@@ -323,7 +331,7 @@ impl Agent {
         let driven = Box::pin(driver.run(inputs));
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            () = handed_back.cancelled() => Ok(()),
+            () = asked.stop.cancelled() => Ok(()),
             () = driven => Ok(()),
             source = server.serve(proxies) => Err(AgentError::Socket { what: "proxies", source }),
             source = socket::serve(plugins, desk) => {
@@ -331,6 +339,34 @@ impl Agent {
             }
         }
     }
+}
+
+/// Answers health checks and scrapes.
+fn tell(
+    tasks: &mut JoinSet<()>,
+    (checks, health): (Option<TcpListener>, &Health),
+    (scrapes, metrics): (Option<TcpListener>, &Metrics),
+) {
+    if let Some(listener) = checks {
+        tasks.spawn(health.clone().serve(listener));
+    }
+    if let Some(listener) = scrapes {
+        tasks.spawn(metrics.clone().serve(listener));
+    }
+}
+
+/// What an earlier agent left on record, before anything else is known.
+async fn restored(
+    events: &mpsc::UnboundedSender<Event>,
+    records: Records,
+    node: String,
+    host: Arc<HostNetns>,
+) {
+    let loaded = tokio::task::spawn_blocking(move || records.load(&node, &host)).await.unwrap_or_default();
+    let Loaded { pods, complete } = loaded;
+    tracing::info!(pods = pods.len(), complete, "what an earlier agent left on record");
+    // The driver, which hears it, has not begun yet.
+    let _ = events.send(Event::Restored { pods, complete });
 }
 
 /// Pods do not wait for a port that somebody else has: without it the agent is only not seen.
@@ -441,6 +477,7 @@ async fn remember(file: PathBuf, mut wanted: tokio::sync::watch::Receiver<Option
 const DEBUG_SOCKET_NAME: &str = "debug.sock";
 /// Waiting plugin calls and changes beyond these wait in their sockets and sources.
 const CALLS: usize = 256;
-const MEASURING: usize = 8;
 const CHANGES: usize = 256;
+/// The directory of pods' records in the run directory.
+const RECORDS: &str = "pods";
 const REMEMBER_PAUSE: Duration = Duration::from_secs(2);

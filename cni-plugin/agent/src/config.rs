@@ -1,6 +1,7 @@
 //! What the agent was told, checked: every mistake is reported at once, each naming its setting.
 
 mod backend;
+mod enrollment;
 mod install;
 mod kubernetes;
 mod probing;
@@ -18,6 +19,7 @@ use crate::eligible::{self, Policy};
 use crate::selector;
 
 pub use self::backend::RawBackend;
+pub use self::enrollment::{Canary, RawEnrollment};
 pub use self::install::{Install, RawInstall};
 pub use self::kubernetes::{Kubernetes, Raw as RawKubernetes, Server};
 pub use self::probing::{Probing, RawProbing};
@@ -89,6 +91,8 @@ pub struct Raw {
     #[arg(long, env = "PLUGIN_DEADLINE", value_name = "DURATION")]
     pub plugin_deadline: Option<String>,
     #[command(flatten)]
+    pub enrollment: RawEnrollment,
+    #[command(flatten)]
     pub serving: RawServing,
     #[command(flatten)]
     pub install: RawInstall,
@@ -140,6 +144,7 @@ pub struct Places {
 /// How long things take and how often they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
+    pub canary: Canary,
     /// Between two measurements of one enrolled pod; `None` never measures.
     pub measure: Option<Duration>,
     /// Between taking a pod's status away and taking its rules away.
@@ -255,6 +260,7 @@ fn timing(errors: &mut Errors, raw: &Raw) -> Timing {
     let grace = ("withdraw-grace", "WITHDRAW_GRACE");
     let deadline = ("plugin-deadline", "PLUGIN_DEADLINE");
     Timing {
+        canary: enrollment::canary(errors, raw.enrollment.clone()),
         measure: Some(measure).filter(|every| !every.is_zero()),
         withdraw_grace: errors.span(raw.withdraw_grace.clone(), grace, WITHDRAW_GRACE),
         pod_wait: errors.span(raw.pod_wait.clone(), ("pod-wait", "POD_WAIT"), POD_WAIT),

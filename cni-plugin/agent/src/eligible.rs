@@ -7,6 +7,9 @@ use cni_plugin_redirect::{InterfaceName, PodOverrides};
 use crate::model::{Labels, Pod};
 use crate::selector::Pair;
 
+/// The annotations that say how a pod is captured.
+pub const OVERRIDES: [&str; 3] = [BYPASS_INBOUND, DNS_CAPTURE, VIRTUAL_INTERFACES];
+
 /// What the operator configured about which pods to enroll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -8,7 +8,9 @@ mod command;
 mod dump;
 mod entry;
 mod event;
+mod next;
 mod probes;
+mod restore;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +21,16 @@ use cni_plugin_wire::zds::PodUid;
 
 use self::calls::Parked;
 pub use self::command::Command;
-pub use self::dump::PodState;
-use self::entry::{Entry, Goal, Rules, Step, Waiting};
-pub use self::event::{Ended, Event, Moment, RequestId, SandboxName};
-use crate::config::Timing;
+pub use self::dump::{Census, PodState};
+pub use self::entry::Stage;
+use self::entry::{Entry, Goal, Rules, Step, Told, Waiting};
+pub use self::event::{Ended, Event, Moment, RequestId, Restored, SandboxName};
+use self::next::Around;
+use crate::config::{Canary, Timing};
 use crate::eligible::{self, Policy, Verdict, Why};
+use crate::metrics::Proof;
 use crate::model::{Labels, Namespace, Pod, Redirection};
+use crate::report::Report;
 
 /// The machine.
 #[derive(Debug)]
@@ -35,7 +41,13 @@ pub struct Enrollment {
     remembered: Option<BTreeSet<String>>,
     pods: BTreeMap<PodUid, Entry>,
     parked: Vec<Parked>,
+    /// The source has been read.
+    synced: bool,
     gate: Gate,
+    /// Proxies that are connected.
+    proxies: usize,
+    /// What was last said of the records.
+    complete: Option<bool>,
     /// No pod is wanted any more.
     uninstalling: bool,
 }
@@ -43,7 +55,7 @@ pub struct Enrollment {
 /// Proxies stop serving what a snapshot leaves out, so none is given before it can be complete.
 #[derive(Debug)]
 enum Gate {
-    Unsynced,
+    Shut,
     /// Waits for the first search for each of these, but not for long.
     Searching {
         left: BTreeSet<PodUid>,
@@ -62,7 +74,10 @@ impl Enrollment {
             remembered: None,
             pods: BTreeMap::new(),
             parked: Vec::new(),
-            gate: Gate::Unsynced,
+            synced: false,
+            gate: Gate::Shut,
+            proxies: 0,
+            complete: None,
             uninstalling: false,
         }
     }
@@ -73,16 +88,17 @@ impl Enrollment {
         let mut out = Vec::new();
         let touched = self.take(event, now, &mut out);
         self.unpark(now, &mut out);
-        if self.is_synced() {
-            let uids: Vec<PodUid> = match touched {
-                Touched::Pods(uids) => uids,
-                Touched::All => self.pods.keys().cloned().collect(),
-            };
-            for uid in uids {
+        let uids: Vec<PodUid> = match touched {
+            Touched::Pods(uids) => uids,
+            Touched::All => self.pods.keys().cloned().collect(),
+        };
+        for uid in uids {
+            if self.synced || self.pods.get(&uid).is_some_and(|entry| entry.restored.is_some()) {
                 self.advance(&uid, now, &mut out);
             }
-            self.open_gate(now, &mut out);
         }
+        self.open_gate(now, &mut out);
+        self.tell_complete(&mut out);
         out
     }
 
@@ -91,32 +107,24 @@ impl Enrollment {
     pub fn wake(&self, now: Moment) -> Option<Moment> {
         let parked = self.parked.iter().map(|parked| parked.deadline);
         let gate = match &self.gate {
-            Gate::Unsynced => return parked.min(),
             Gate::Searching { deadline, .. } => Some(*deadline),
-            Gate::Open => None,
+            Gate::Shut | Gate::Open => None,
         };
-        let pods = self.pods.values().filter_map(|entry| entry.wake(self.goal(entry), now));
+        let moving = |entry: &&Entry| self.synced || entry.restored.is_some();
+        let pods = self.pods.values().filter(moving).filter_map(|entry| entry.wake(self.goal(entry), now));
         gate.into_iter().chain(pods).chain(parked).min()
     }
 
     /// Whether the source has been read and plugin calls can be decided.
     #[must_use]
     pub const fn is_synced(&self) -> bool {
-        !matches!(self.gate, Gate::Unsynced)
+        self.synced
     }
 
     /// Whether all pods are to leave the mesh.
     #[must_use]
     pub const fn is_uninstalling(&self) -> bool {
         self.uninstalling
-    }
-
-    /// How many pods are enrolled, and how many are selected but not there yet.
-    #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
-        let wanted = self.pods.values().filter(|entry| self.goal(entry) == Goal::In);
-        let (enrolled, pending): (Vec<&Entry>, Vec<&Entry>) = wanted.partition(|entry| entry.enrolled());
-        (enrolled.len(), pending.len())
     }
 
     /// The pods that are still in the mesh, or partly, although all are to leave it; `None` before the source is read.
@@ -129,6 +137,7 @@ impl Enrollment {
 
     fn take(&mut self, event: Event, now: Moment, out: &mut Vec<Command>) -> Touched {
         match event {
+            Event::Restored { pods, complete } => self.restore(pods, complete, now, out),
             Event::NamespaceSeen(namespace) => self.namespace_seen(namespace, out),
             Event::NamespaceGone(name) => self.namespace_gone(&name, out),
             Event::PodSeen { pod, recorded } => self.pod_seen(pod, recorded),
@@ -143,10 +152,10 @@ impl Enrollment {
                 self.synced(now, out);
                 Touched::All
             }
-            Event::Add { request, sandbox, uid, netns } => {
+            Event::Add { request, sandbox, uid, netns, ips } => {
                 let deadline = now.after(self.timing.pod_wait);
                 let answer_by = now.after(self.timing.plugin_deadline);
-                self.parked.push(Parked { request, sandbox, uid, netns, deadline, answer_by });
+                self.parked.push(Parked { request, sandbox, uid, netns, ips, deadline, answer_by });
                 Touched::none()
             }
             Event::Delete { request, sandbox } => {
@@ -162,20 +171,25 @@ impl Enrollment {
                     entry.announced = Some(netns);
                     entry.succeeded();
                     entry.hurry();
-                    // This proxy may listen for DNS where the last one did not.
+                    entry.refused = 0;
+                    // This proxy may listen for DNS where the last one did not, or not listen at all.
                     entry.inspect |= entry.enrolled();
+                    entry.canary |= entry.enrolled();
                 }
                 Touched::one(uid)
             }
             Event::Refused { uid, netns, why } => {
                 if let Some(entry) = self.pods.get_mut(&uid).filter(|entry| entry.announced == Some(netns)) {
                     entry.announced = None;
+                    steps::gap(entry, Proof::Acknowledged, &why, out);
                     entry.failed(why, now);
                 }
                 Touched::one(uid)
             }
-            Event::ProxyLeft => {
-                self.measure_soon(now);
+            Event::Proxies(connected) => {
+                if std::mem::replace(&mut self.proxies, connected) > connected {
+                    self.measure_soon(now);
+                }
                 Touched::All
             }
             Event::WithdrawAll => {
@@ -233,29 +247,46 @@ impl Enrollment {
             }
             // Annotations that change what a pod wants are measured against at once, not at the next turn.
             entry.inspect |= entry.enrolled() && eligible::overrides(&entry.pod) != eligible::overrides(&pod);
+            // What it told first of its sandbox is no news; what it tells otherwise than before is.
+            if !entry.pod.ips().is_empty()
+                && pod.may_have_moved_since(&entry.pod)
+                && entry.sandbox.netns.is_some()
+            {
+                entry.sandbox.recheck = true;
+                entry.inspect |= entry.enrolled();
+                entry.canary |= entry.enrolled();
+            }
+            if entry.restored.is_some() {
+                entry.recorded = recorded;
+                entry.seen = true;
+            }
             entry.pod = pod;
             entry.present = true;
         } else if pod.spec.node_name == self.policy.node {
-            self.pods.insert(uid.clone(), Entry::new(uid.clone(), pod, recorded));
+            self.pods.insert(uid.clone(), Entry::new(uid.clone(), pod, recorded, self.proving()));
         }
         Touched::one(uid)
     }
 
     fn synced(&mut self, now: Moment, out: &mut Vec<Command>) {
-        if self.is_synced() {
+        if std::mem::replace(&mut self.synced, true) {
             return;
         }
+        self.settle_restored();
         let mut left = BTreeSet::new();
         for (uid, entry) in &self.pods {
             if self.goal(entry) == Goal::In && !entry.pod.ips().is_empty() {
                 left.insert(uid.clone());
             }
         }
-        for entry in self.pods.values_mut().filter(|entry| entry.recorded.is_some() && entry.present) {
+        let unbooked = |entry: &&mut Entry| entry.recorded.is_some() && entry.present && !entry.booked;
+        for entry in self.pods.values_mut().filter(unbooked) {
             entry.booked = true;
             out.push(Command::Keep { uid: entry.uid.clone() });
         }
-        self.gate = Gate::Searching { left, deadline: now.after(SEARCH_TIME) };
+        if !matches!(self.gate, Gate::Open) {
+            self.gate = Gate::Searching { left, deadline: now.after(SEARCH_TIME) };
+        }
         self.remember(out);
     }
 
@@ -264,7 +295,7 @@ impl Enrollment {
             return;
         };
         let pods = &self.pods;
-        left.retain(|uid| pods.get(uid).is_some_and(|entry| entry.present && entry.sandbox.netns.is_none()));
+        left.retain(|uid| pods.get(uid).is_some_and(|entry| entry.present && entry.offered.is_none()));
         if left.is_empty() || now >= *deadline {
             self.gate = Gate::Open;
             out.push(Command::Serve);
@@ -272,7 +303,7 @@ impl Enrollment {
     }
 
     fn remember(&mut self, out: &mut Vec<Command>) {
-        if !self.is_synced() {
+        if !self.synced {
             return;
         }
         let selected =
@@ -291,6 +322,11 @@ impl Enrollment {
     }
 
     fn goal(&self, entry: &Entry) -> Goal {
+        match entry.restored.filter(|_| !self.uninstalling) {
+            Some(Stage::In) => return Goal::In,
+            Some(Stage::Leaving) => return Goal::Unsure,
+            None => {}
+        }
         if !entry.present || entry.pod.is_terminal() {
             return Goal::Dead;
         }
@@ -314,6 +350,7 @@ impl Enrollment {
         let Some(goal) = self.pods.get(uid).map(|entry| self.goal(entry)) else {
             return;
         };
+        let around = Around { now, canary: self.timing.canary, proxies: self.proxies > 0 };
         let Some(entry) = self.pods.get_mut(uid) else {
             return;
         };
@@ -324,11 +361,15 @@ impl Enrollment {
         if entry.measure_at.is_some_and(|at| at <= now) && goal == Goal::In && entry.busy.is_none() {
             entry.measure_at = None;
             entry.inspect = true;
+            entry.canary = self.timing.canary == Canary::On;
             entry.sandbox.recheck = true;
         }
-        if let Some(step) = entry.next(goal, now) {
+        if let Some(step) = entry.next(goal, around) {
             if let Some(command) = steps::command(entry, step) {
                 entry.busy = Some(step);
+                if let Step::Announce(id) = step {
+                    entry.offered = Some(id);
+                }
                 out.push(command);
             }
         } else if goal == Goal::In && entry.enrolled() && entry.busy.is_none() && entry.measure_at.is_none() {
@@ -337,6 +378,11 @@ impl Enrollment {
         }
         calls::settle(entry, goal, now, out);
         calls::release(entry, now, out);
+        if entry.is_forgettable(goal) {
+            entry.saved = None;
+            out.push(Command::Forget { uid: uid.clone() });
+        }
+        report(entry, goal, out);
         if goal == Goal::Dead
             && !entry.present
             && entry.busy.is_none()
@@ -358,16 +404,39 @@ impl Enrollment {
         let Some(step) = entry.busy.take() else {
             return Touched::none();
         };
-        if let (Step::Find, Gate::Searching { left, .. }) = (step, &mut self.gate) {
+        let failures = entry.failures;
+        steps::apply(entry, step, ended, now, out);
+        if goal == Goal::In && entry.failures > failures {
+            let report = Report::NotEnrolled { why: entry.last_failure.clone() };
+            out.push(Command::Report { pod: Arc::clone(&entry.pod), report });
+            entry.told = Told::Failing;
+        }
+        if let (Step::Find, None, Gate::Searching { left, .. }) = (step, &entry.sandbox.netns, &mut self.gate)
+        {
             left.remove(&uid);
         }
-        steps::apply(entry, step, ended, now, out);
         let leaves = Some(Redirection::Pending);
         if step == Step::Record(leaves) && entry.recorded == leaves && goal == Goal::Out {
             entry.leaving_at = (entry.rules != Rules::Absent).then(|| now.after(grace));
         }
         Touched::one(uid)
     }
+}
+
+/// Says once what became of the pod.
+fn report(entry: &mut Entry, goal: Goal, out: &mut Vec<Command>) {
+    let now = match goal {
+        Goal::In if entry.enrolled() => Told::Enrolled,
+        Goal::Out if entry.withdrawn() => Told::Out,
+        Goal::In | Goal::Out | Goal::Dead | Goal::Unsure => return,
+    };
+    let before = std::mem::replace(&mut entry.told, now);
+    let report = match (before, now) {
+        (Told::Failing | Told::Out, Told::Enrolled) => Report::Enrolled,
+        (Told::Failing | Told::Enrolled, Told::Out) => Report::Withdrawn,
+        (_, _) => return,
+    };
+    out.push(Command::Report { pod: Arc::clone(&entry.pod), report });
 }
 
 /// Which pods an event may have moved.

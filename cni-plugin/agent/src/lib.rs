@@ -1,6 +1,7 @@
 //! The node agent: enrolls pods and serves them to the proxies.
 
 pub mod app;
+pub mod canary;
 mod compat;
 pub mod config;
 mod debug;
@@ -15,10 +16,12 @@ pub mod metrics;
 pub mod model;
 pub mod netns;
 pub mod probes;
+pub mod records;
 pub mod redirect;
 pub mod report;
 pub mod selector;
 pub mod socket;
+pub mod sockets;
 pub mod status;
 pub mod watch;
 pub mod zds;

@@ -27,6 +27,7 @@ pub struct NetnsId {
 pub struct Netns {
     fd: OwnedFd,
     id: NetnsId,
+    path: PathBuf,
 }
 
 /// Namespaces that are nobody's but the node's.
@@ -68,7 +69,7 @@ pub enum NetnsError {
 }
 
 impl Netns {
-    /// Takes a descriptor over; `path` says where it came from, for errors.
+    /// Takes a descriptor over; `path` says where it came from.
     ///
     /// # Errors
     /// The descriptor's identity cannot be read.
@@ -79,7 +80,7 @@ impl Netns {
             source: error.into(),
         })?;
         let id = NetnsId { dev: stat.st_dev, inode: stat.st_ino };
-        Ok(Self { fd, id })
+        Ok(Self { fd, id, path: path.to_owned() })
     }
 
     /// Opens the namespace at `path`.
@@ -93,6 +94,12 @@ impl Netns {
             source,
         })?;
         Self::from_fd(file.into(), path)
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     #[must_use]
@@ -142,7 +149,7 @@ pub fn owns(netns: &Netns, ips: &[IpAddr], path: &Path) -> Result<bool, NetnsErr
     Ok(ips.iter().any(|ip| inside.contains(ip)))
 }
 
-fn ip_of(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
+pub(crate) fn ip_of(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
     let address = interface.address.as_ref()?;
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().to_canonical()))

@@ -2,6 +2,7 @@
 
 pub mod attachments;
 pub mod cache;
+pub mod canary;
 pub mod event;
 pub mod paths;
 pub mod seqpacket;

@@ -1,25 +1,25 @@
 //! Carries out what the enrollment machine commands, and tells it how that went.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::sync::Arc;
 
 use cni_plugin_wire::cache::SelectedNamespaces;
 use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::PodUid;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::handle::Request;
-use crate::enroll::{Command, Ended, Enrollment, Event, Moment, RequestId, SandboxName};
+use super::steps::{Places, uid_of};
+use crate::enroll::{Census, Enrollment, Event, Moment, RequestId, SandboxName};
 use crate::health::{Facts, Health};
-use crate::metrics::{Metrics, PodState, Proof, Reconciled, Step};
-use crate::model::{Pod, Redirection};
-use crate::netns::{Finder, Netns, Wanted};
+use crate::metrics::{Metrics, PodState, Reconciled};
+use crate::netns::Finder;
 use crate::probes::Exemptions;
-use crate::redirect::{Applied, PodRulesError, Redirect, chain};
+use crate::records;
+use crate::redirect::Redirect;
+use crate::report::Reporter;
 use crate::socket::{Asked, Call};
 use crate::status::StatusSink;
 use crate::watch::Lookups;
@@ -40,10 +40,11 @@ pub(super) struct Driver {
     pub(super) done: mpsc::UnboundedSender<Event>,
     /// Pods still in the mesh, once all are to leave it.
     pub(super) left: watch::Sender<Option<Vec<String>>>,
-    /// Connected when they were last heard of.
-    pub(super) proxies: usize,
-    /// Measurements at once: each runs programs, and a proxy that ends is a reason to measure every pod.
-    pub(super) measuring: Arc<Semaphore>,
+    pub(super) records: records::Writer,
+    pub(super) reporter: Arc<dyn Reporter>,
+    /// Whether IPv6 is captured where a pod has it.
+    pub(super) ipv6: bool,
+    pub(super) places: Places,
 }
 
 /// What the machine hears.
@@ -56,13 +57,13 @@ pub(super) struct Inputs {
 
 /// Calls that are owed an answer, and steps under way.
 #[derive(Default)]
-struct Open {
-    answers: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
+pub(super) struct Open {
+    pub(super) answers: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
     next: u64,
     /// Pods that the source has shown.
     seen: BTreeSet<PodUid>,
     /// They end with the driver.
-    steps: JoinSet<()>,
+    pub(super) steps: JoinSet<()>,
 }
 
 impl Driver {
@@ -107,18 +108,16 @@ impl Driver {
         self.metrics.reconciled(what);
     }
 
-    fn notice(&mut self, notice: Notice) -> Option<Event> {
+    fn notice(&self, notice: Notice) -> Option<Event> {
         match notice {
             Notice::Delivered { uid, netns } => Some(Event::Delivered { uid, netns }),
             Notice::Refused { uid, netns, why } => {
                 tracing::warn!(%uid, why, "a proxy refused a pod");
-                self.metrics.pods.failed_proof(Proof::Acknowledged);
                 Some(Event::Refused { uid, netns, why })
             }
             Notice::Connected(count) => {
                 self.report();
-                let before = std::mem::replace(&mut self.proxies, count);
-                (count < before).then_some(Event::ProxyLeft)
+                Some(Event::Proxies(count))
             }
         }
     }
@@ -148,7 +147,7 @@ impl Driver {
                 {
                     lookups.look(sandbox.namespace.clone(), sandbox.name.clone());
                 }
-                Some(Event::Add { request, sandbox, uid, netns })
+                Some(Event::Add { request, sandbox, uid, netns, ips: pod.ips })
             }
             Asked::Check(pod) => {
                 open.answers.insert(request, answer);
@@ -187,149 +186,9 @@ impl Driver {
         Outcome::Done
     }
 
-    fn carry_out(&self, command: Command, open: &mut Open) {
-        match command {
-            Command::Find(pod) => {
-                let finder = self.finder.clone();
-                self.step(open, uid_of(&pod), async move { find(&finder, &pod).await });
-            }
-            Command::Redirect { pod, netns } => {
-                let (redirect, metrics) = (Arc::clone(&self.redirect), self.metrics.clone());
-                let ended = |result| match result {
-                    Ok(Applied { dns_missing: true, .. }) => Ended::RedirectedButDns,
-                    Ok(Applied { dns_missing: false, .. }) => Ended::Redirected(Ok(())),
-                    Err(why) => Ended::Redirected(Err(why)),
-                };
-                let (exemptions, runtime) = (self.exemptions.clone(), Handle::current());
-                self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
-                    // The other way round, a pod that runs would fail its probes meanwhile.
-                    runtime.block_on(exemptions.settled()).map_err(PodRulesError::Probes)?;
-                    let applied = redirect.apply(&netns, &pod)?;
-                    if applied.ipv6_left_alone {
-                        metrics.pods.ipv6_left_alone();
-                    }
-                    Ok::<_, PodRulesError>(applied)
-                });
-            }
-            Command::Unredirect { pod, netns } => {
-                let redirect = Arc::clone(&self.redirect);
-                let work = move || redirect.remove(&netns);
-                self.blocking_step(open, &pod, "unredirect", Ended::Unredirected, work);
-            }
-            Command::Announce { uid, info, netns } => {
-                let name = format!("{}/{}", info.namespace, info.name);
-                let answered = self.server.announce(uid.clone(), info, netns);
-                self.step(open, uid, async move {
-                    let result = answered.await;
-                    if let Err(error) = &result {
-                        tracing::warn!(pod = name, %error, "no proxy serves a pod that should be served");
-                    }
-                    Ended::Announced(result.map_err(|error| error.to_string()))
-                });
-            }
-            Command::Retract { uid } => {
-                let answered = self.server.retract(uid.clone());
-                self.step(open, uid, async move {
-                    answered.await;
-                    Ended::Retracted
-                });
-            }
-            Command::Record { pod, value } => self.record(open, pod, value),
-            Command::Inspect { pod, netns } => self.inspect(open, pod, netns),
-            Command::Keep { uid } => self.server.keep(uid),
-            Command::Serve => self.server.complete(),
-            Command::Remember { namespaces } => {
-                tracing::info!(?namespaces, "namespaces whose pods are selected");
-                self.remembered.send_replace(Some(SelectedNamespaces(namespaces)));
-            }
-            Command::Answer { request, outcome } => {
-                if let Some(answer) = open.answers.remove(&request) {
-                    tracing::info!(?outcome, "a plugin call is answered");
-                    // The plugin may have given up.
-                    let _ = answer.send(outcome);
-                }
-            }
-        }
-    }
-
-    fn record(&self, open: &mut Open, pod: Arc<Pod>, value: Option<Redirection>) {
-        let (status, exemptions) = (Arc::clone(&self.status), self.exemptions.clone());
-        self.step(open, uid_of(&pod), async move {
-            let name = pod.full_name();
-            if value == Some(Redirection::Enabled)
-                && let Err(error) = exemptions.settled().await
-            {
-                return Ended::Recorded(Err(chain(&error)));
-            }
-            let result = status.record(pod, value).await.map_err(|error| chain(&error));
-            match (&result, value) {
-                (Err(why), _) => tracing::warn!(pod = name, why, "a pod's status could not be written"),
-                (Ok(()), Some(Redirection::Enabled)) => tracing::info!(pod = name, "a pod is enrolled"),
-                (Ok(()), Some(Redirection::Pending)) => {
-                    tracing::info!(
-                        pod = name,
-                        "a pod is between: it waits for a proxy, or is on its way out"
-                    );
-                }
-                (Ok(()), None) => tracing::info!(pod = name, "a pod is not enrolled any more"),
-            }
-            Ended::Recorded(result)
-        });
-    }
-
-    fn inspect(&self, open: &mut Open, pod: Arc<Pod>, netns: Arc<Netns>) {
-        let (redirect, measuring) = (Arc::clone(&self.redirect), Arc::clone(&self.measuring));
-        let metrics = self.metrics.pods.clone();
-        self.step(open, uid_of(&pod), async move {
-            let name = pod.full_name();
-            // Never closed.
-            let place = measuring.acquire().await;
-            let result = blocking(move || redirect.inspect(&netns, &pod)).await;
-            drop(place);
-            match &result {
-                Ok(None) => {}
-                Ok(Some(drift)) => {
-                    metrics.failed_proof(Proof::Rules);
-                    tracing::warn!(pod = name, drift, "a pod's rules changed; repairing them");
-                }
-                Err(why) => tracing::warn!(pod = name, why, "a pod could not be measured"),
-            }
-            Ended::Inspected(result)
-        });
-    }
-
-    fn step(&self, open: &mut Open, uid: PodUid, work: impl Future<Output = Ended> + Send + 'static) {
-        let (done, metrics) = (self.done.clone(), self.metrics.clone());
-        open.steps.spawn(async move {
-            let began = Instant::now();
-            let ended = work.await;
-            let (step, succeeded) = told(&ended);
-            metrics.pods.step(step, began.elapsed(), succeeded);
-            let _ = done.send(Event::Done { uid, ended });
-        });
-    }
-
-    fn blocking_step<T: Send + 'static, E: Error + Send + 'static>(
-        &self,
-        open: &mut Open,
-        pod: &Pod,
-        step: &'static str,
-        ended: fn(Result<T, String>) -> Ended,
-        work: impl FnOnce() -> Result<T, E> + Send + 'static,
-    ) {
-        let name = pod.full_name();
-        self.step(open, uid_of(pod), async move {
-            let result = blocking(work).await;
-            match &result {
-                Ok(_) => tracing::debug!(pod = name, step, "done"),
-                Err(why) => tracing::warn!(pod = name, step, why, "failed; it is tried again"),
-            }
-            ended(result)
-        });
-    }
-
     fn report(&self) {
-        let (enrolled, pending) = self.machine.counts();
+        let Census { enrolled, pending, unproved, without_netns } = self.machine.census();
+        let pending = pending + unproved + without_netns;
         let synced = self.machine.is_synced();
         if self.machine.is_uninstalling() {
             let left = self.machine.left();
@@ -350,45 +209,4 @@ impl Driver {
         self.metrics.pods.count(PodState::WithoutNetns, without_netns);
         self.metrics.pods.count(PodState::Unproved, unproved);
     }
-}
-
-/// The step that ended so, and whether it did what it should.
-const fn told(ended: &Ended) -> (Step, bool) {
-    match ended {
-        Ended::Found(result) => (Step::Find, result.is_ok()),
-        Ended::Redirected(result) => (Step::Redirect, result.is_ok()),
-        Ended::RedirectedButDns => (Step::Redirect, true),
-        Ended::Unredirected(result) => (Step::Unredirect, result.is_ok()),
-        Ended::Announced(result) => (Step::Announce, result.is_ok()),
-        Ended::Retracted => (Step::Retract, true),
-        Ended::Recorded(result) => (Step::Record, result.is_ok()),
-        Ended::Inspected(result) => (Step::Measure, result.is_ok()),
-    }
-}
-
-async fn find(finder: &Finder, pod: &Pod) -> Ended {
-    let wanted = Wanted {
-        uid: uid_of(pod),
-        runtime_uid: pod.runtime_uid().to_owned(),
-        namespace: pod.metadata.namespace.clone(),
-        name: pod.metadata.name.clone(),
-        ips: pod.ips(),
-    };
-    let found = finder.find(wanted).await;
-    if let Err(error) = &found {
-        tracing::debug!(pod = %pod.full_name(), error = chain(error), "no network namespace was found");
-    }
-    Ended::Found(found.map_err(|error| chain(&error)))
-}
-
-/// Runs blocking work where it blocks nobody. A panic in it is one more failure.
-async fn blocking<T: Send + 'static, E: Error + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, String> {
-    let outcome = tokio::task::spawn_blocking(move || work().map_err(|error| chain(&error)));
-    outcome.await.unwrap_or_else(|error| Err(error.to_string()))
-}
-
-fn uid_of(pod: &Pod) -> PodUid {
-    PodUid(pod.metadata.uid.clone())
 }

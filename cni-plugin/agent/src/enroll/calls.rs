@@ -1,6 +1,7 @@
 //! The plugin's calls: which pod each one means, and what it is answered.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cni_plugin_wire::event::Outcome;
@@ -8,7 +9,7 @@ use cni_plugin_wire::zds::PodUid;
 
 use super::entry::{Entry, Goal, Step, Waiting};
 use super::{Command, Enrollment, Moment, RequestId, SandboxName, Touched};
-use crate::eligible::{self, Verdict, Why};
+use crate::eligible;
 use crate::model::Labels;
 use crate::netns::Netns;
 
@@ -19,6 +20,7 @@ pub(super) struct Parked {
     pub(super) sandbox: SandboxName,
     pub(super) uid: Option<PodUid>,
     pub(super) netns: Arc<Netns>,
+    pub(super) ips: Vec<IpAddr>,
     /// Until then its pod may become known.
     pub(super) deadline: Moment,
     /// Until then it must be answered.
@@ -31,7 +33,7 @@ impl Enrollment {
         let synced = self.is_synced();
         for parked in std::mem::take(&mut self.parked) {
             let outcome = match self.pod_of(&parked.sandbox, parked.uid.as_ref()) {
-                Some(uid) if synced => self.add(&uid, parked, now, out),
+                Some(uid) if synced || self.is_restored(&uid) => self.add(&uid, parked, now, out),
                 None if self.policy.excluded_namespaces.contains(&parked.sandbox.namespace) => {
                     Some((parked.request, Outcome::NotSelected))
                 }
@@ -53,20 +55,18 @@ impl Enrollment {
         now: Moment,
         out: &mut Vec<Command>,
     ) -> Option<(RequestId, Outcome)> {
-        let verdict = self.pods.get(uid).map(|entry| self.verdict(&entry.pod));
+        let goal = self.pods.get(uid).map(|entry| self.goal(entry))?;
         let entry = self.pods.get_mut(uid)?;
-        match verdict {
-            Some(Verdict::Selected) => {}
-            Some(Verdict::NotSelected(Why::Terminal)) => {
-                return Some((parked.request, failed("the pod has ended already", false)));
-            }
-            Some(Verdict::NotSelected(_)) | None => return Some((parked.request, Outcome::NotSelected)),
+        match goal {
+            Goal::In => {}
+            Goal::Dead => return Some((parked.request, failed("the pod has ended already", false))),
+            Goal::Out | Goal::Unsure => return Some((parked.request, Outcome::NotSelected)),
         }
         if entry.sandbox.container.as_ref() != Some(&parked.sandbox.container) {
             // The runtime gave the earlier sandbox up.
             fail_adds(entry, "another sandbox of the pod is being started", out);
         }
-        entry.adopt(parked.netns, parked.sandbox.container);
+        entry.adopt(parked.netns, parked.sandbox.container, parked.ips);
         entry.adds.push(Waiting { request: parked.request, deadline: parked.answer_by });
         self.advance(uid, now, out);
         None
@@ -201,6 +201,7 @@ pub(super) fn settle(entry: &mut Entry, goal: Goal, now: Moment, out: &mut Vec<C
         Goal::In if entry.enrolled() => Some(Outcome::Enrolled),
         Goal::In => None,
         Goal::Out => Some(Outcome::NotSelected),
+        Goal::Unsure => None,
         Goal::Dead => Some(failed("the pod is deleted or has ended", false)),
     };
     if let Some(outcome) = outcome {
@@ -262,7 +263,8 @@ fn reason(entry: &Entry) -> &str {
         Some(Step::Redirect(_)) => "its redirection rules are not in place yet",
         Some(Step::Announce(_)) => "no proxy has confirmed yet that it serves the pod",
         Some(Step::Record(_)) => "its status is not written yet",
-        Some(Step::Find | Step::Unredirect | Step::Retract | Step::Inspect(_)) | None => {
+        Some(Step::Prove(_)) => "no connection from inside it has come to the proxy yet",
+        Some(Step::Find | Step::Unredirect | Step::Retract | Step::Inspect(_) | Step::Save(..)) | None => {
             "the node agent is not done with it yet"
         }
     }

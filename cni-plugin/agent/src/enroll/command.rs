@@ -1,20 +1,23 @@
 //! What the machine wants done.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use cni_plugin_wire::event::Outcome;
 use cni_plugin_wire::zds::{PodUid, WorkloadInfo};
 
-use super::RequestId;
+use super::{RequestId, Stage};
+use crate::metrics::Proof;
 use crate::model::{Pod, Redirection};
 use crate::netns::Netns;
+use crate::report::Report;
 
 /// What the shell is to do. Steps for a pod end with exactly one [`Event::Done`].
 #[derive(Debug)]
 pub enum Command {
     /// Step: look for the pod's network namespace.
-    Find(Arc<Pod>),
+    Find { pod: Arc<Pod>, ips: Vec<IpAddr> },
     /// Step: put the pod's rules in place.
     Redirect { pod: Arc<Pod>, netns: Arc<Netns> },
     /// Step: take the pod's rules away.
@@ -27,6 +30,18 @@ pub enum Command {
     Record { pod: Arc<Pod>, value: Option<Redirection> },
     /// Step: compare the pod's rules with the plan.
     Inspect { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: see where a connection from inside the pod comes to.
+    Prove { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: keep a record of the pod for the next agent.
+    Save { pod: Arc<Pod>, netns: Arc<Netns>, container: Option<String>, ips: Vec<IpAddr>, stage: Stage },
+    /// The pod's record is not needed any more.
+    Forget { uid: PodUid },
+    /// Whether every pod that a proxy may serve has a record by now.
+    RecordsComplete(bool),
+    /// The pod was said to be enrolled, and a measurement found that it is not.
+    Gap { pod: Arc<Pod>, proof: Proof, why: String },
+    /// Tell whoever asks about the pod.
+    Report { pod: Arc<Pod>, report: Report },
     /// From now on, proxies that connect are told to leave their proxy for this pod alone.
     Keep { uid: PodUid },
     /// What is known is complete: proxies may be given their snapshot.

@@ -15,7 +15,7 @@ pub struct PodState {
     pub uid: String,
     /// `namespace/name`.
     pub name: String,
-    /// What is to become of it: `in`, `out` of the mesh, or `dead`.
+    /// What is to become of it: `in`, `out` of the mesh, `dead`, or `unsure` before the source is read.
     pub goal: &'static str,
     /// Why it is selected or not.
     pub verdict: &'static str,
@@ -24,10 +24,14 @@ pub struct PodState {
     /// Its network namespace, as `device:inode`.
     pub netns: Option<String>,
     pub container: Option<String>,
-    /// `absent`, `unknown`, or the namespace that holds them.
+    /// `absent`, `claimed` by an earlier agent, `unknown`, or the namespace that holds them.
     pub rules: String,
     /// The namespace for which a proxy acknowledged that it serves it.
     pub announced: Option<String>,
+    /// The namespace from which a canary connection came to the proxy.
+    pub proved: Option<String>,
+    /// What its record says to the next agent: `in`, or `leaving`.
+    pub saved: Option<&'static str>,
     /// What the control plane reads.
     pub recorded: Option<&'static str>,
     /// The step under way.
@@ -36,9 +40,49 @@ pub struct PodState {
     pub last_failure: Option<String>,
     /// Until it is measured again.
     pub measured_in_ms: Option<u64>,
+    /// Since its rules were last seen to be as they should be.
+    pub measured_ms_ago: Option<u64>,
+}
+
+/// How many of the pods that are wanted stand where; each is counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub enrolled: usize,
+    /// Something is still to be done.
+    pub pending: usize,
+    /// Everything is done, and no canary has come to the proxy yet.
+    pub unproved: usize,
+    /// Their network namespace is not known.
+    pub without_netns: usize,
 }
 
 impl Enrollment {
+    /// How many pods stand where.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for entry in self.pods.values().filter(|entry| self.goal(entry) == Goal::In) {
+            let Some(netns) = &entry.sandbox.netns else {
+                census.without_netns += 1;
+                continue;
+            };
+            let (id, served) = (netns.id(), entry.announced == Some(netns.id()));
+            match entry.enrolled() {
+                true => census.enrolled += 1,
+                false
+                    if served
+                        && entry.rules == Rules::In(id)
+                        && entry.proving
+                        && entry.proved != Some(id) =>
+                {
+                    census.unproved += 1;
+                }
+                false => census.pending += 1,
+            }
+        }
+        census
+    }
+
     /// Every pod of the node that is known, in order of their UIDs.
     #[must_use]
     pub fn dump(&self, now: Moment) -> Vec<PodState> {
@@ -56,6 +100,7 @@ impl Enrollment {
 
     fn state(&self, uid: &PodUid, entry: &Entry, now: Moment) -> PodState {
         let until = |at: Moment| u64::try_from(at.0.saturating_sub(now.0).as_millis()).unwrap_or(u64::MAX);
+        let since = |at: Moment| u64::try_from(now.0.saturating_sub(at.0).as_millis()).unwrap_or(u64::MAX);
         PodState {
             uid: uid.0.clone(),
             name: entry.pod.full_name(),
@@ -63,6 +108,7 @@ impl Enrollment {
                 Goal::In => "in",
                 Goal::Out => "out",
                 Goal::Dead => "dead",
+                Goal::Unsure => "unsure",
             },
             verdict: verdict(self.verdict(&entry.pod)),
             enrolled: entry.enrolled(),
@@ -70,15 +116,19 @@ impl Enrollment {
             container: entry.sandbox.container.clone(),
             rules: match entry.rules {
                 Rules::Absent => "absent".to_owned(),
+                Rules::Claimed => "claimed".to_owned(),
                 Rules::Unknown => "unknown".to_owned(),
                 Rules::In(id) => written(id),
             },
             announced: entry.announced.map(written),
+            proved: entry.proved.map(written),
+            saved: entry.saved.map(|(_, stage)| stage.word()),
             recorded: entry.recorded.map(Redirection::value),
             step: entry.busy.map(Step::name),
             failures: entry.failures,
             last_failure: Some(entry.last_failure.clone()).filter(|why| !why.is_empty()),
             measured_in_ms: entry.measure_at.map(until),
+            measured_ms_ago: entry.measured.map(since),
         }
     }
 }

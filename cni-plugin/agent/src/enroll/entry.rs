@@ -1,9 +1,11 @@
 //! One pod: what is done for it already, and the next step towards what it should be.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cni_plugin_wire::zds::PodUid;
+use serde::{Deserialize, Serialize};
 
 use super::{Moment, RequestId};
 use crate::model::{Pod, Redirection};
@@ -18,6 +20,8 @@ pub(super) enum Goal {
     Out,
     /// Deleted or ended: its namespace dies by itself, rules and all.
     Dead,
+    /// Known from its record only, in which it was on its way out: whether it stays there is for the source to say.
+    Unsure,
 }
 
 /// One piece of work for one pod. A pod has at most one under way.
@@ -30,6 +34,18 @@ pub(super) enum Step {
     Retract,
     Record(Option<Redirection>),
     Inspect(NetnsId),
+    Prove(NetnsId),
+    Save(NetnsId, Stage),
+}
+
+/// What the pod's record says to the next agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It is enrolled, or is to be.
+    In,
+    /// It is on its way out.
+    Leaving,
 }
 
 impl Step {
@@ -43,15 +59,37 @@ impl Step {
             Self::Retract => "retract",
             Self::Record(_) => "record",
             Self::Inspect(_) => "inspect",
+            Self::Prove(_) => "prove",
+            Self::Save(..) => "save",
         }
     }
+}
+
+impl Stage {
+    /// For dumps.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
+/// What whoever asks about the pod was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Out,
+    Enrolled,
+    Failing,
 }
 
 /// Which namespace holds our rules for the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rules {
     Absent,
-    /// An earlier agent enrolled the pod: there may be rules.
+    /// An earlier agent enrolled the pod: its rules are looked for before any are put there.
+    Claimed,
+    /// Not as they should be, perhaps half in place.
     Unknown,
     In(NetnsId),
 }
@@ -70,6 +108,8 @@ pub(super) struct Sandbox {
     pub(super) recheck: bool,
     /// The plugin took some sandbox of this pod down; it may have been this one.
     pub(super) suspect: bool,
+    /// Addresses as the plugin or the pod's record gave them, for as long as the source gives none.
+    pub(super) ips: Vec<IpAddr>,
 }
 
 /// A plugin call that waits for this pod.
@@ -85,10 +125,18 @@ pub(super) struct Entry {
     pub(super) pod: Arc<Pod>,
     /// Still in the source.
     pub(super) present: bool,
+    /// What its record said, for as long as the source has not been read.
+    pub(super) restored: Option<Stage>,
+    /// Known from its record, and shown by the source since.
+    pub(super) seen: bool,
+    /// An earlier agent may have had it served by a proxy.
+    pub(super) inherited: bool,
     pub(super) sandbox: Sandbox,
     pub(super) rules: Rules,
     /// The rules were put in place before a proxy served the pod and lack those of DNS.
     pub(super) dns_due: bool,
+    /// The namespace with which the proxies' book names the pod: a proxy that connects is told.
+    pub(super) offered: Option<NetnsId>,
     /// The namespace for which a proxy last said that it serves it.
     pub(super) announced: Option<NetnsId>,
     /// The proxies' book names the pod, with its namespace or without.
@@ -100,10 +148,24 @@ pub(super) struct Entry {
     pub(super) leaving_at: Option<Moment>,
     pub(super) measure_at: Option<Moment>,
     pub(super) inspect: bool,
+    /// A canary is to have come to the proxy before the pod is enrolled.
+    pub(super) proving: bool,
+    /// A canary is due.
+    pub(super) canary: bool,
+    /// The namespace from which a canary came to the proxy.
+    pub(super) proved: Option<NetnsId>,
+    /// Canaries in a row that nobody answered.
+    pub(super) refused: u32,
+    pub(super) measured: Option<Moment>,
+    /// What the pod's record says.
+    pub(super) saved: Option<(NetnsId, Stage)>,
     pub(super) busy: Option<Step>,
     pub(super) failures: u32,
+    /// The kind of step that failed last: what comes before it succeeds every time, and says nothing.
+    pub(super) failed_at: Option<&'static str>,
     pub(super) not_before: Moment,
     pub(super) last_failure: String,
+    pub(super) told: Told,
     pub(super) adds: Vec<Waiting>,
     pub(super) checks: Vec<RequestId>,
     /// Sandboxes that are not taken down before the proxy let go of them.
@@ -111,14 +173,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(uid: PodUid, pod: Arc<Pod>, recorded: Option<Redirection>) -> Self {
+    pub(super) fn new(uid: PodUid, pod: Arc<Pod>, recorded: Option<Redirection>, proving: bool) -> Self {
         Self {
             uid,
             pod,
             present: true,
+            restored: None,
+            seen: false,
+            inherited: recorded.is_some(),
             sandbox: Sandbox::default(),
-            rules: if recorded.is_some() { Rules::Unknown } else { Rules::Absent },
+            rules: if recorded.is_some() { Rules::Claimed } else { Rules::Absent },
             dns_due: false,
+            offered: None,
             announced: None,
             booked: false,
             recorded,
@@ -126,107 +192,22 @@ impl Entry {
             leaving_at: None,
             measure_at: None,
             inspect: false,
+            proving,
+            canary: false,
+            proved: None,
+            refused: 0,
+            measured: None,
+            saved: None,
             busy: None,
             failures: 0,
+            failed_at: None,
             not_before: Moment::default(),
             last_failure: String::new(),
+            told: Told::Out,
             adds: Vec::new(),
             checks: Vec::new(),
             deletes: Vec::new(),
         }
-    }
-
-    /// The next step towards `goal`, if there is one to take now.
-    pub(super) fn next(&mut self, goal: Goal, now: Moment) -> Option<Step> {
-        if self.busy.is_some() {
-            return None;
-        }
-        match goal {
-            Goal::In => self.next_in(now),
-            Goal::Out => self.next_out(now),
-            Goal::Dead => self.next_dead(now),
-        }
-    }
-
-    /// A pod whose start is held back gets its rules first: should anything fail, it fails closed. A pod that
-    /// already runs gets its proxy first, so that no connection meets rules without a listener behind them.
-    /// Either way `enabled` comes last: it makes peers send HBONE.
-    fn next_in(&mut self, now: Moment) -> Option<Step> {
-        self.leaving_at = None;
-        if self.pending && self.recorded.is_none() {
-            return Some(Step::Record(Some(Redirection::Pending)));
-        }
-        let gone = self.booked && self.sandbox.gone.is_some();
-        if self.sandbox.netns.is_none() && (gone || self.announced.is_some()) {
-            return Some(Step::Retract);
-        }
-        if now < self.not_before {
-            return None;
-        }
-        let Some(netns) = &self.sandbox.netns else {
-            if self.sandbox.gone.is_some() && self.recorded.is_some() {
-                return Some(Step::Record(None));
-            }
-            // Without an address there is no telling whose namespace was found.
-            return (!self.pod.ips().is_empty()).then_some(Step::Find);
-        };
-        if self.sandbox.recheck {
-            return Some(Step::Find);
-        }
-        let id = netns.id();
-        let dns = self.dns_due && self.announced == Some(id);
-        let redirect = (dns || self.rules != Rules::In(id)).then_some(Step::Redirect(id));
-        let announce = (self.announced != Some(id)).then_some(Step::Announce(id));
-        let served = if self.sandbox.starting { redirect.or(announce) } else { announce.or(redirect) };
-        let record = || {
-            (self.recorded != Some(Redirection::Enabled)).then_some(Step::Record(Some(Redirection::Enabled)))
-        };
-        let inspect = || self.inspect.then_some(Step::Inspect(id));
-        served.or_else(record).or_else(inspect)
-    }
-
-    /// Status, then rules, then proxy. Peers learn of the status with a delay and go on sending HBONE until then,
-    /// so for a grace period everything stays: the proxy, and the rules that bring its replies back. Once peers
-    /// send plaintext the rules go, atomically for each new connection, and the proxy, now idle, goes after them.
-    /// Until all is gone the status is `pending`: an agent that begins meanwhile knows by it that there is something
-    /// to take away, and nobody else would free a pod from rules without a proxy behind them.
-    fn next_out(&mut self, now: Moment) -> Option<Step> {
-        self.pending = false;
-        if now < self.not_before {
-            return None;
-        }
-        if self.recorded == Some(Redirection::Enabled) {
-            return Some(Step::Record(Some(Redirection::Pending)));
-        }
-        if self.leaving_at.is_some_and(|until| now < until) {
-            return None;
-        }
-        if self.rules != Rules::Absent {
-            if self.sandbox.netns.is_some() {
-                return Some(Step::Unredirect);
-            }
-            if self.failures < FIND_ATTEMPTS && !self.pod.ips().is_empty() {
-                return Some(Step::Find);
-            }
-            tracing::error!(pod = %self.pod.full_name(), "no network namespace found: its rules stay behind");
-            self.rules = Rules::Absent;
-        }
-        if self.booked {
-            return Some(Step::Retract);
-        }
-        self.sandbox = Sandbox::default();
-        self.leaving_at = None;
-        self.recorded.is_some().then_some(Step::Record(None))
-    }
-
-    /// The proxy first: it holds the dead namespace open.
-    fn next_dead(&mut self, now: Moment) -> Option<Step> {
-        if self.booked {
-            return Some(Step::Retract);
-        }
-        self.sandbox = Sandbox::default();
-        self.rules = Rules::Absent;
-        (now >= self.not_before && self.recorded.is_some()).then_some(Step::Record(None))
     }
 
     /// Everything that enrollment promises is done.
@@ -238,6 +219,7 @@ impl Entry {
         self.rules == Rules::In(id)
             && !self.dns_due
             && self.announced == Some(id)
+            && (!self.proving || self.proved == Some(id))
             && self.recorded == Some(Redirection::Enabled)
     }
 
@@ -246,10 +228,21 @@ impl Entry {
         self.rules == Rules::Absent && !self.booked && self.recorded.is_none() && self.busy.is_none()
     }
 
+    /// Its record would tell the next agent nothing that is still so.
+    pub(super) fn is_forgettable(&self, goal: Goal) -> bool {
+        let gone = match goal {
+            Goal::In => self.sandbox.netns.is_none() && !self.booked && self.busy.is_none(),
+            Goal::Out | Goal::Dead => self.withdrawn(),
+            Goal::Unsure => false,
+        };
+        gone && self.saved.is_some()
+    }
+
     /// A namespace handed over by the plugin while it holds the pod's start back.
-    pub(super) fn adopt(&mut self, netns: Arc<Netns>, container: String) {
+    pub(super) fn adopt(&mut self, netns: Arc<Netns>, container: String, ips: Vec<IpAddr>) {
         let known = self.sandbox.netns.take().filter(|known| known.id() == netns.id());
         if known.is_none() {
+            self.unprove();
             self.rules = Rules::Absent;
         }
         self.sandbox = Sandbox {
@@ -257,15 +250,16 @@ impl Entry {
             // istio-cni's plugin does not tell it.
             container: Some(container).filter(|container| !container.is_empty()),
             starting: true,
+            ips,
             ..Sandbox::default()
         };
         self.hurry();
     }
 
-    /// What a search came to: the namespace that was found, or none.
-    pub(super) fn found(&mut self, found: Option<Arc<Netns>>) {
+    /// What a search came to: the namespace that was found, or none. Answers whether the pod had moved.
+    pub(super) fn found(&mut self, found: Option<Arc<Netns>>) -> bool {
         if self.sandbox.netns.is_some() && !self.sandbox.recheck {
-            return; // the plugin handed one over meanwhile
+            return false; // the plugin handed one over meanwhile
         }
         self.sandbox.recheck = false;
         let suspect = std::mem::take(&mut self.sandbox.suspect);
@@ -275,37 +269,57 @@ impl Entry {
         let found = found.filter(|netns| self.sandbox.gone != Some(netns.id()));
         let known = self.sandbox.netns.as_ref().map(|netns| netns.id());
         match found {
-            Some(netns) if known == Some(netns.id()) => {}
+            Some(netns) if known == Some(netns.id()) => false,
             Some(netns) => {
-                if known.is_some() {
-                    tracing::warn!(pod = %self.pod.full_name(), "moved to another network namespace: enrolling it again");
-                    self.rules = Rules::Absent;
-                }
-                self.sandbox = Sandbox { netns: Some(netns), ..Sandbox::default() };
+                // What an earlier agent put there is known to be there only once it was looked for.
+                self.rules = if known.is_some() { Rules::Absent } else { self.rules };
+                self.unprove();
+                let ips = std::mem::take(&mut self.sandbox.ips);
+                self.sandbox = Sandbox { netns: Some(netns), ips, ..Sandbox::default() };
+                known.is_some()
             }
-            None if suspect => self.sandbox_gone(),
-            None => {}
+            None if suspect => {
+                self.sandbox_gone();
+                false
+            }
+            None => false,
         }
+    }
+
+    /// What was found out of another namespace says nothing of the next.
+    pub(super) fn unprove(&mut self) {
+        self.proved = None;
+        self.refused = 0;
+    }
+
+    /// The addresses by which the pod's namespace is told from others.
+    pub(super) fn ips(&self) -> Vec<IpAddr> {
+        let shown = self.pod.ips();
+        if shown.is_empty() { self.sandbox.ips.clone() } else { shown }
     }
 
     /// The plugin took the pod's sandbox down.
     pub(super) fn sandbox_gone(&mut self) {
         let gone = self.sandbox.netns.take().map(|netns| netns.id());
         self.sandbox = Sandbox { gone, ..Sandbox::default() };
+        self.unprove();
         self.rules = Rules::Absent;
         self.measure_at = None;
         self.inspect = false;
+        self.canary = false;
         self.hurry();
     }
 
     /// Something changed: what failed before may work now.
     pub(super) fn hurry(&mut self) {
         self.failures = 0;
+        self.failed_at = None;
         self.not_before = Moment::default();
     }
 
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
+        self.failed_at = None;
         self.last_failure.clear();
     }
 
@@ -336,5 +350,3 @@ fn backoff(failures: u32) -> Duration {
 
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MOST: Duration = Duration::from_secs(15);
-/// Searches for the namespace of a leaving pod before it is given up.
-const FIND_ATTEMPTS: u32 = 5;

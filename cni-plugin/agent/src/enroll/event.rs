@@ -1,11 +1,14 @@
 //! What the machine is told.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cni_plugin_wire::zds::PodUid;
 
+use super::Stage;
+use crate::canary::Landing;
 use crate::model::{Namespace, Pod, Redirection};
 use crate::netns::{Netns, NetnsId};
 
@@ -20,6 +23,12 @@ pub struct RequestId(pub u64);
 /// What the machine is told.
 #[derive(Debug)]
 pub enum Event {
+    /// What an earlier agent left on disk, told before anything else. `complete` when every pod that a proxy may serve is
+    /// among it.
+    Restored {
+        pods: Vec<Restored>,
+        complete: bool,
+    },
     NamespaceSeen(Namespace),
     NamespaceGone(String),
     /// `recorded` is what the status sink says of the pod.
@@ -36,6 +45,8 @@ pub enum Event {
         sandbox: SandboxName,
         uid: Option<PodUid>,
         netns: Arc<Netns>,
+        /// As the plugins before it gave them.
+        ips: Vec<IpAddr>,
     },
     /// The plugin takes a sandbox down, and waits a moment with it: until then the proxy can tell the pod's peers.
     Delete {
@@ -68,12 +79,23 @@ pub enum Event {
         netns: NetnsId,
         why: String,
     },
-    /// A proxy disconnected, and what it listened for may have gone with it.
-    ProxyLeft,
+    /// So many proxies are connected now. What one listened for may have gone with it.
+    Proxies(usize),
     /// All pods leave the mesh, and none comes in any more: the agent is being uninstalled.
     WithdrawAll,
     /// Time has passed.
     Tick,
+}
+
+/// A pod as its record has it.
+#[derive(Debug)]
+pub struct Restored {
+    /// Its names, its addresses and the annotations that its rules follow; nothing else of it is known.
+    pub pod: Arc<Pod>,
+    pub container: Option<String>,
+    /// `None` when the namespace on record is not there any more.
+    pub netns: Option<Arc<Netns>>,
+    pub stage: Stage,
 }
 
 /// Names of a pod and of its sandbox, as the runtime gives them.
@@ -97,6 +119,9 @@ pub enum Ended {
     Recorded(Result<(), String>),
     /// What differs from the plan, if anything.
     Inspected(Result<Option<String>, String>),
+    /// Where a canary came to.
+    Proved(Result<Landing, String>),
+    Saved,
 }
 
 impl Moment {

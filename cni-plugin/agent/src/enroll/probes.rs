@@ -14,11 +14,12 @@ impl Enrollment {
     #[must_use]
     pub fn probes(&self) -> BTreeMap<PodUid, BTreeSet<(IpAddr, u16)>> {
         let mut probes = BTreeMap::new();
-        for (uid, entry) in &self.pods {
+        // What a record tells of a pod does not tell its probes; the node keeps those it had until the source is read.
+        for (uid, entry) in self.pods.iter().filter(|(_, entry)| entry.restored.is_none()) {
             let captured = match self.goal(entry) {
                 Goal::In => true,
                 Goal::Out => !entry.withdrawn(),
-                Goal::Dead => false,
+                Goal::Dead | Goal::Unsure => false,
             };
             if captured {
                 probes.insert(uid.clone(), entry.pod.probes());

@@ -6,7 +6,10 @@ use cni_plugin_wire::zds::WorkloadInfo;
 
 use super::entry::{Entry, Rules, Step};
 use super::{Command, Ended, Moment, calls};
+use crate::canary::Landing;
+use crate::metrics::Proof;
 use crate::model::Redirection;
+use crate::netns::NetnsId;
 
 /// Puts what came of `step` into the pod's entry.
 pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, out: &mut Vec<Command>) {
@@ -14,7 +17,9 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
     let failure = match (step, ended) {
         (Step::Find, Ended::Found(found)) => {
             let why = found.as_ref().err().cloned();
-            entry.found(found.ok());
+            if entry.found(found.ok()) {
+                gap(entry, Proof::Netns, "it moved to another network namespace", out);
+            }
             // A namespace that is being taken down was found, and is as good as none.
             let none = || why.unwrap_or_else(|| "its sandbox is being taken down".to_owned());
             entry.sandbox.netns.is_none().then(none)
@@ -25,10 +30,12 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             }
             // With a proxy that serves the pod, it is a later measurement that finds the listener.
             entry.dns_due = entry.announced != Some(id);
+            entry.proved = None;
             None
         }
         (Step::Redirect(id), Ended::Redirected(result)) => {
             entry.dns_due = false;
+            entry.proved = None;
             if result.is_ok() && current == Some(id) {
                 entry.rules = Rules::In(id);
             }
@@ -56,7 +63,9 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
         }
         (Step::Retract, Ended::Retracted) => {
             entry.announced = None;
+            entry.offered = None;
             entry.booked = false;
+            entry.unprove();
             None
         }
         (Step::Record(value), Ended::Recorded(result)) => {
@@ -64,24 +73,90 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             if result.is_ok() {
                 entry.recorded = value;
             }
-            if noted && value == Some(Redirection::Pending) {
+            if noted && value == Some(Redirection::Pending) && entry.recorded != Some(Redirection::Enabled) {
                 return; // what made it pending keeps its own pace
             }
             result.err()
         }
-        (Step::Inspect(id), Ended::Inspected(result)) => {
-            entry.inspect = false;
-            calls::answer_checks(entry, &result, out);
-            if matches!(result, Ok(Some(_))) && current == Some(id) {
-                entry.rules = Rules::Unknown;
-            }
-            result.err()
+        (Step::Inspect(id), Ended::Inspected(result)) => inspected(entry, id, result, now, out),
+        (Step::Prove(id), Ended::Proved(result)) => proved(entry, id, result, out),
+        (Step::Save(id, stage), Ended::Saved) => {
+            entry.saved = Some((id, stage));
+            None
         }
         (_, _) => Some("another step ended than was under way".to_owned()),
     };
     match failure {
-        Some(why) => entry.failed(why, now),
-        None => entry.succeeded(),
+        Some(why) => {
+            entry.failed(why, now);
+            entry.failed_at = Some(step.name());
+        }
+        None if entry.failed_at.is_none_or(|at| at == step.name()) => entry.succeeded(),
+        None => {}
+    }
+}
+
+fn inspected(
+    entry: &mut Entry,
+    id: NetnsId,
+    result: Result<Option<String>, String>,
+    now: Moment,
+    out: &mut Vec<Command>,
+) -> Option<String> {
+    let current = entry.sandbox.netns.as_ref().is_some_and(|netns| netns.id() == id);
+    entry.inspect = false;
+    calls::answer_checks(entry, &result, out);
+    match &result {
+        Ok(Some(drift)) if current => {
+            entry.rules = Rules::Unknown;
+            gap(entry, Proof::Rules, drift, out);
+        }
+        Ok(None) if current => {
+            entry.measured = Some(now);
+            if entry.rules == Rules::Claimed {
+                entry.rules = Rules::In(id);
+            }
+        }
+        Ok(_) | Err(_) => {}
+    }
+    result.err()
+}
+
+fn proved(
+    entry: &mut Entry,
+    id: NetnsId,
+    result: Result<Landing, String>,
+    out: &mut Vec<Command>,
+) -> Option<String> {
+    entry.canary = false;
+    match result {
+        Ok(Landing::Proxy | Landing::Unroutable) => {
+            entry.proved = Some(id);
+            entry.refused = 0;
+            None
+        }
+        Ok(Landing::Refused(why)) => Some(missed(entry, id, why, true, out)),
+        Ok(Landing::Missed(why)) => Some(missed(entry, id, why, false, out)),
+        Err(why) => Some(why),
+    }
+}
+
+/// A canary that did not land: the rules are put in place again, whatever they look like.
+fn missed(entry: &mut Entry, id: NetnsId, why: String, refused: bool, out: &mut Vec<Command>) -> String {
+    gap(entry, Proof::Canary, &why, out);
+    entry.proved = None;
+    entry.refused = if refused { entry.refused.saturating_add(1) } else { 0 };
+    if entry.rules == Rules::In(id) {
+        entry.rules = Rules::Unknown;
+    }
+    why
+}
+
+/// Tells of a pod that was said to be enrolled and was found not to be.
+pub(super) fn gap(entry: &Entry, proof: Proof, why: &str, out: &mut Vec<Command>) {
+    if entry.recorded == Some(Redirection::Enabled) {
+        let pod = Arc::clone(&entry.pod);
+        out.push(Command::Gap { pod, proof, why: why.to_owned() });
     }
 }
 
@@ -91,7 +166,7 @@ pub(super) fn command(entry: &Entry, step: Step) -> Option<Command> {
     let pod = Arc::clone(&entry.pod);
     let netns = entry.sandbox.netns.clone();
     match step {
-        Step::Find => Some(Command::Find(pod)),
+        Step::Find => Some(Command::Find { pod, ips: entry.ips() }),
         Step::Redirect(_) => netns.map(|netns| Command::Redirect { pod, netns }),
         Step::Unredirect => netns.map(|netns| Command::Unredirect { pod, netns }),
         Step::Announce(_) => {
@@ -105,5 +180,10 @@ pub(super) fn command(entry: &Entry, step: Step) -> Option<Command> {
         Step::Retract => Some(Command::Retract { uid }),
         Step::Record(value) => Some(Command::Record { pod, value }),
         Step::Inspect(_) => netns.map(|netns| Command::Inspect { pod, netns }),
+        Step::Prove(_) => netns.map(|netns| Command::Prove { pod, netns }),
+        Step::Save(_, stage) => {
+            let (container, ips) = (entry.sandbox.container.clone(), entry.ips());
+            netns.map(|netns| Command::Save { pod, netns, container, ips, stage })
+        }
     }
 }

@@ -4,6 +4,9 @@ use cni_plugin_wire::event::Outcome;
 
 use super::*;
 use crate::netns::Netns;
+
+mod measure;
+mod restore;
 use crate::netns::tests::stand_in;
 use crate::selector;
 
@@ -25,12 +28,15 @@ impl Rig {
             node: "n1".to_owned(),
         };
         let timing = Timing {
+            canary: Canary::Off,
             measure: Some(Duration::from_secs(30)),
             withdraw_grace: Duration::from_secs(1),
             pod_wait: Duration::from_secs(3),
             plugin_deadline: Duration::from_millis(4500),
         };
-        Self { machine: Enrollment::new(policy, timing), now: Moment::default() }
+        let mut rig = Self { machine: Enrollment::new(policy, timing), now: Moment::default() };
+        assert_eq!(rig.on(Event::Proxies(1)), [""; 0]);
+        rig
     }
 
     /// Synced, with an `ambient` namespace `mesh` and an unlabelled namespace `plain`.
@@ -47,7 +53,27 @@ impl Rig {
     }
 
     fn on(&mut self, event: Event) -> Vec<String> {
-        self.machine.on(event, self.now).iter().map(words).collect()
+        self.all(event).iter().filter(|command| !is_aside(command)).map(words).collect()
+    }
+
+    /// Pods that are enrolled, and pods that are wanted and not enrolled yet.
+    fn counts(&self) -> (usize, usize) {
+        let Census { enrolled, pending, unproved, without_netns } = self.machine.census();
+        (enrolled, pending + unproved + without_netns)
+    }
+
+    /// All commands, and those that follow once records are written, as they always are.
+    fn all(&mut self, event: Event) -> Vec<Command> {
+        let mut commands = self.machine.on(event, self.now);
+        let mut at = 0;
+        while let Some(command) = commands.get(at) {
+            if let Command::Save { pod, .. } = command {
+                let uid = PodUid(pod.metadata.uid.clone());
+                commands.extend(self.machine.on(Event::Done { uid, ended: Ended::Saved }, self.now));
+            }
+            at += 1;
+        }
+        commands
     }
 
     fn namespace(&mut self, name: &str, mode: &str) -> Vec<String> {
@@ -76,6 +102,7 @@ impl Rig {
             sandbox: sandbox(pod, container),
             uid: Some(uid(pod)),
             netns: Arc::clone(netns),
+            ips: Vec::new(),
         };
         self.on(event)
     }
@@ -90,7 +117,7 @@ impl Rig {
         rig.done(&name, Ended::Announced(Ok(())));
         rig.done(&name, Ended::Redirected(Ok(())));
         assert_eq!(rig.done(&name, Ended::Recorded(Ok(()))), [""; 0]);
-        assert_eq!(rig.machine.counts(), (1, 0));
+        assert_eq!(rig.counts(), (1, 0));
         (rig, netns)
     }
 
@@ -109,9 +136,21 @@ impl Rig {
     }
 }
 
+/// Whether a command only tells somebody something, or keeps records.
+fn is_aside(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Save { .. }
+            | Command::Forget { .. }
+            | Command::RecordsComplete(_)
+            | Command::Gap { .. }
+            | Command::Report { .. }
+    )
+}
+
 fn words(command: &Command) -> String {
     match command {
-        Command::Find(pod) => format!("find {}", pod.metadata.name),
+        Command::Find { pod, .. } => format!("find {}", pod.metadata.name),
         Command::Redirect { pod, .. } => format!("redirect {}", pod.metadata.name),
         Command::Unredirect { pod, .. } => format!("unredirect {}", pod.metadata.name),
         Command::Announce { uid, .. } => format!("announce {uid}"),
@@ -120,6 +159,12 @@ fn words(command: &Command) -> String {
             format!("record {} {}", pod.metadata.name, value.map_or("nothing", Redirection::value))
         }
         Command::Inspect { pod, .. } => format!("inspect {}", pod.metadata.name),
+        Command::Prove { pod, .. } => format!("prove {}", pod.metadata.name),
+        Command::Save { pod, stage, .. } => format!("save {} {}", pod.metadata.name, stage.word()),
+        Command::Forget { uid } => format!("forget {uid}"),
+        Command::RecordsComplete(complete) => format!("complete {complete}"),
+        Command::Gap { pod, proof, why } => format!("gap {} {proof:?}: {why}", pod.metadata.name),
+        Command::Report { pod, report } => format!("report {} {report:?}", pod.metadata.name),
         Command::Keep { uid } => format!("keep {uid}"),
         Command::Serve => "serve".to_owned(),
         Command::Remember { namespaces } => {
@@ -178,10 +223,10 @@ fn a_running_pod_gets_its_proxy_before_its_rules_and_its_status_last() {
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), ["announce u-a"]);
     assert_eq!(rig.machine.doubtful(), (0, 0));
     assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["redirect a"]);
-    assert_eq!(rig.machine.counts(), (0, 1));
+    assert_eq!(rig.counts(), (0, 1));
     assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]
@@ -223,7 +268,7 @@ fn a_pod_whose_proxy_takes_no_dns_is_enrolled_without_it() {
 #[test]
 fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
     let (mut rig, netns) = Rig::started(&pod("a"), "c1");
-    assert_eq!(rig.on(Event::ProxyLeft), [""; 0]);
+    assert_eq!(rig.on(Event::Proxies(0)), [""; 0]);
     let soon = rig.machine.wake(rig.now).unwrap();
     assert!(soon.0 - rig.now.0 < Duration::from_secs(1), "{soon:?}");
     assert_eq!(rig.later(1), ["find a"]);
@@ -232,7 +277,7 @@ fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
     assert_eq!(rig.done("a", Ended::Inspected(Ok(drift))), ["redirect a"]);
     assert_eq!(rig.machine.doubtful(), (0, 1), "it is said to be enrolled, and it is not");
     assert_eq!(rig.done("a", Ended::RedirectedButDns), [""; 0]);
-    assert_eq!((rig.machine.counts(), rig.machine.doubtful()), ((1, 0), (0, 0)));
+    assert_eq!((rig.counts(), rig.machine.doubtful()), ((1, 0), (0, 0)));
     assert_eq!(rig.on(Event::Delivered { uid: uid("a"), netns: netns.id() }), ["inspect a"]);
     assert_eq!(rig.done("a", Ended::Inspected(Ok(None))), [""; 0]);
 }
@@ -361,7 +406,7 @@ fn a_leaving_pod_loses_its_status_then_after_a_grace_its_rules_then_its_proxy() 
     assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
     assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (0, 0));
+    assert_eq!(rig.counts(), (0, 0));
     assert_eq!(rig.later(3600), [""; 0]);
 }
 
@@ -497,9 +542,9 @@ fn an_agent_that_restarts_measures_what_an_earlier_one_enrolled() {
     assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["announce u-a", "serve"]);
     assert_eq!(rig.done("a", Ended::Announced(Err("no proxy".to_owned()))), [""; 0]);
     assert_eq!(rig.later(1), ["announce u-a"]);
-    assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["redirect a"]);
-    assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["inspect a"]);
+    assert_eq!(rig.done("a", Ended::Inspected(Ok(None))), [""; 0]);
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]
@@ -534,7 +579,7 @@ fn pods_of_other_nodes_are_none_of_ours() {
     let mut elsewhere = pod("a");
     elsewhere.spec.node_name = "n2".to_owned();
     assert_eq!(rig.seen(&elsewhere), [""; 0]);
-    assert_eq!(rig.machine.counts(), (0, 0));
+    assert_eq!(rig.counts(), (0, 0));
 }
 
 #[test]
@@ -552,14 +597,20 @@ fn an_unknown_pod_starts_only_where_its_namespace_is_not_selected() {
     let netns = Arc::new(stand_in());
     rig.add(1, "a", "c1", &netns);
     let plain = SandboxName { namespace: "plain".to_owned(), ..sandbox("b", "c2") };
-    let add = Event::Add { request: RequestId(2), sandbox: plain, uid: None, netns: Arc::clone(&netns) };
+    let add = Event::Add {
+        request: RequestId(2),
+        sandbox: plain,
+        uid: None,
+        netns: Arc::clone(&netns),
+        ips: Vec::new(),
+    };
     assert_eq!(rig.on(add), [""; 0]);
     assert_eq!(
         rig.later(3),
         ["answer 1 retry: pod mesh/a is not known to the node agent yet", "answer 2 NotSelected"]
     );
     let excluded = SandboxName { namespace: "kube-system".to_owned(), ..sandbox("b", "c2") };
-    let add = Event::Add { request: RequestId(3), sandbox: excluded, uid: None, netns };
+    let add = Event::Add { request: RequestId(3), sandbox: excluded, uid: None, netns, ips: Vec::new() };
     assert_eq!(rig.on(add), ["answer 3 NotSelected"]);
 }
 
@@ -587,6 +638,7 @@ fn another_pod_of_the_same_name_is_not_meant() {
         sandbox: sandbox("a", "c1"),
         uid: Some(PodUid("successor".to_owned())),
         netns: Arc::new(stand_in()),
+        ips: Vec::new(),
     };
     assert_eq!(rig.on(add), [""; 0]);
     assert_eq!(rig.later(3), ["answer 1 retry: pod mesh/a is not known to the node agent yet"]);
@@ -604,6 +656,7 @@ fn a_static_pod_is_known_by_the_uid_that_its_runtime_tells() {
         sandbox: sandbox("a", "c1"),
         uid: Some(PodUid(hash.to_owned())),
         netns: Arc::new(stand_in()),
+        ips: Vec::new(),
     };
     assert_eq!(rig.on(add), ["redirect a"]);
 }
@@ -688,9 +741,9 @@ fn a_deleted_sandbox_is_withdrawn_and_not_found_again() {
     assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing", "answer 9 Done"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["find a"]);
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (0, 1));
+    assert_eq!(rig.counts(), (0, 1));
     assert_eq!(rig.on(Event::PodGone(uid("a"))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (0, 0));
+    assert_eq!(rig.counts(), (0, 0));
 }
 
 #[test]
@@ -710,7 +763,7 @@ fn a_delete_for_an_unknown_sandbox_is_looked_into_before_it_is_believed() {
         ["answer 9 Done", "find a"]
     );
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
     assert_eq!(
         rig.on(Event::Delete { request: RequestId(9), sandbox: sandbox("a", "c0") }),
         ["answer 9 Done", "find a"]
@@ -744,7 +797,7 @@ fn a_sandbox_that_a_list_leaves_out_but_that_lives_stays_enrolled() {
     let (mut rig, netns) = Rig::started(&pod("a"), "c1");
     assert_eq!(rig.on(Event::Collect { containers: BTreeSet::new() }), ["find a"]);
     assert_eq!(rig.done("a", Ended::Found(Ok(netns))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]
@@ -767,7 +820,7 @@ fn rules_that_drifted_are_repaired() {
     let drift = Ended::Inspected(Ok(Some("a jump is missing".to_owned())));
     assert_eq!(rig.done("a", drift), ["redirect a"]);
     assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]
@@ -784,7 +837,7 @@ fn a_measurement_that_finds_no_process_keeps_the_namespace_it_has() {
     rig.later(40);
     assert_eq!(rig.done("a", Ended::Found(Err("none".to_owned()))), ["inspect a"]);
     assert_eq!(rig.done("a", Ended::Inspected(Ok(None))), [""; 0]);
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]

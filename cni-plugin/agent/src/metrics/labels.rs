@@ -42,6 +42,10 @@ pub enum Step {
     Exempt,
     Record,
     Measure,
+    /// Send a canary connection.
+    Prove,
+    /// Keep the pod's record for the next agent.
+    Save,
 }
 
 /// What an enrolled pod's measurement found wrong.
@@ -157,6 +161,8 @@ impl Step {
             Self::Exempt => "exempt",
             Self::Record => "record",
             Self::Measure => "measure",
+            Self::Prove => "prove",
+            Self::Save => "save",
         };
         StepLabel { step }
     }

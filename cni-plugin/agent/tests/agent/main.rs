@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod canary;
 mod enroll;
 mod istio;
 mod kubernetes;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cni_plugin_agent::app::{Agent, AgentError, Parts};
-use cni_plugin_agent::config::{Config, Raw, RawServing};
+use cni_plugin_agent::config::{Config, Raw, RawEnrollment, RawServing};
 use cni_plugin_agent::probes::HostRules;
 use cni_plugin_redirect::host::{HandedBack, HostError, Settled, Target, Who};
 use cni_plugin_redirect::in_netns;
@@ -195,6 +195,8 @@ impl Rig {
                 monitoring_port: Some("0".to_owned()),
                 istio_run_dir: dir.text("istio"),
             },
+            // The proxies here listen nowhere.
+            enrollment: RawEnrollment { canary: Some("off".to_owned()) },
             ..Raw::default()
         };
         change(&mut raw, &dir);

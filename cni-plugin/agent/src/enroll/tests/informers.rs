@@ -19,9 +19,9 @@ fn a_pod_of_an_excluded_namespace_stays_out_and_others_do_not_notice() {
     let mut rig = Rig::new();
     assert_eq!(rig.namespace("kube-system", "ambient"), [""; 0]);
     assert_eq!(rig.seen(&excluded("dns")), [""; 0]);
-    assert_eq!(rig.machine.counts(), (0, 0));
+    assert_eq!(rig.counts(), (0, 0));
     assert!(begins(&rig.seen(&pod("a")), "find a"));
-    assert_eq!(rig.machine.counts(), (0, 1));
+    assert_eq!(rig.counts(), (0, 1));
     assert_eq!(rig.on(Event::PodGone(uid("dns"))), [""; 0]);
 }
 
@@ -45,7 +45,7 @@ fn a_pod_on_the_hosts_network_stays_out_whatever_its_labels() {
     assert_eq!(rig.seen(&host), [""; 0]);
     rig.namespace("mesh", "none");
     assert_eq!(rig.namespace("mesh", "ambient").len(), 1, "only the file of selected namespaces changes");
-    assert_eq!(rig.machine.counts(), (0, 0));
+    assert_eq!(rig.counts(), (0, 0));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_was_shown_before_changes_nothing_when_it_is_shown_again() {
     assert_eq!(rig.seen(&pod("a")), [""; 0]);
     let stale = Event::PodSeen { pod: Arc::new(pod("a")), recorded: Some(Redirection::Pending) };
     assert_eq!(rig.on(stale), [""; 0], "what an old object says of its status is not believed");
-    assert_eq!(rig.machine.counts(), (1, 0));
+    assert_eq!(rig.counts(), (1, 0));
 }
 
 #[test]
