@@ -15,6 +15,8 @@ pub(crate) struct Captured(Option<TcpStream>);
 
 /// How long a refused client has to say something before it is reset.
 const REFUSAL: Duration = Duration::from_millis(200);
+/// How long the node agent may look at a canary.
+const CANARY: Duration = Duration::from_secs(5);
 
 impl Captured {
     pub(crate) const fn new(stream: TcpStream) -> Self {
@@ -42,6 +44,14 @@ impl Captured {
             let _ = timeout(REFUSAL, stream.peek(&mut [0])).await;
         }
         self.reset();
+    }
+
+    /// Holds a canary open until the node agent has seen by whom it was accepted; it is no connection of the
+    /// application's, and nothing is read from it.
+    pub(crate) async fn land(self) {
+        if let Some(stream) = &self.0 {
+            let _ = timeout(CANARY, stream.peek(&mut [0])).await;
+        }
     }
 
     fn reset(&mut self) {

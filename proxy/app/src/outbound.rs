@@ -5,6 +5,7 @@ mod open;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use cni_plugin_wire::canary;
 use proxy_core::decide::{self, Flow, Route, RouteKind};
 use proxy_core::model::Workload;
 use proxy_core::wire::baggage;
@@ -22,11 +23,17 @@ use crate::net::orig_dst::original_destination;
 use crate::pod::Pod;
 use open::Opening;
 
-/// Serves one captured connection and records how it ended, once.
+/// Serves one captured connection and records how it ended, once. The node agent's canaries are not the application's
+/// connections: they are only counted.
 pub(crate) async fn serve(pod: Arc<Pod>, client: TcpStream, peer: SocketAddr) {
-    let mut conn = Conn::accepted(&pod, Reporter::Source, peer);
     let mut client = Captured::new(client);
-    let result = match client.socket().and_then(original_destination) {
+    let destination = client.socket().and_then(original_destination);
+    if destination.is_some_and(canary::is_canary) {
+        pod.node.metrics.canaries.inc();
+        return client.land().await;
+    }
+    let mut conn = Conn::accepted(&pod, Reporter::Source, peer);
+    let result = match destination {
         Some(destination) => {
             let flow = Flow::new(peer, destination);
             Box::pin(carry(&pod, &pod.pool, &mut conn, &mut client, flow)).await

@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) unknown_policies: Counter,
     /// Connections in plain text to addresses that are the mesh's and not known.
     pub(crate) unknown_destinations: Counter,
+    /// The node agent's connections, by which it proves that pods are captured.
+    pub(crate) canaries: Counter,
     limits: Family<LimitLabel, Counter>,
     pub(crate) pods: PodMetrics,
     identities: Identities,
@@ -114,6 +116,7 @@ impl Metrics {
             xds_bytes: Family::default(),
             unknown_policies: Counter::default(),
             unknown_destinations: Counter::default(),
+            canaries: Counter::default(),
             limits: Family::default(),
             pods: PodMetrics::default(),
             identities: Identities::default(),
@@ -169,6 +172,11 @@ impl Metrics {
             "unknown_destinations",
             "The total number of connections that passed to addresses of the mesh that are not known (unstable)",
             self.unknown_destinations.clone(),
+        );
+        adit.register(
+            "canaries",
+            "The total number of connections by which the node agent proved that a pod is captured (unstable)",
+            self.canaries.clone(),
         );
         self.snapshot.register(adit);
         adit.register(

@@ -154,6 +154,7 @@ const FAMILIES: [(&str, &str, bool); 35] = [
     ("adit_unknown_policies", "counter", false),
     ("adit_log_lines_lost", "counter", false),
     ("adit_unknown_destinations", "counter", false),
+    ("adit_canaries", "counter", false),
     ("adit_series_without_room", "counter", false),
     ("adit_snapshot_serving", "gauge", false),
     ("adit_snapshot_writes", "counter", false),
