@@ -122,7 +122,7 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
 }
 
 /// Name, type, and whether ztunnel calls it stable.
-const FAMILIES: [(&str, &str, bool); 35] = [
+const FAMILIES: [(&str, &str, bool); 36] = [
     ("istio_build", "gauge", true),
     ("istio_tcp_connections_opened", "counter", true),
     ("istio_tcp_connections_closed", "counter", true),
