@@ -1,12 +1,12 @@
 mod informers;
+mod measure;
+mod model;
+mod restore;
 
 use cni_plugin_wire::event::Outcome;
 
 use super::*;
 use crate::netns::Netns;
-
-mod measure;
-mod restore;
 use crate::netns::tests::stand_in;
 use crate::selector;
 
