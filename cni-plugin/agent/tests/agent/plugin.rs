@@ -98,6 +98,17 @@ async fn a_namespace_without_the_pods_addresses_is_refused() {
 }
 
 #[tokio::test]
+async fn any_one_address_that_the_plugin_hands_over_proves_the_namespace_whatever_the_status_says() {
+    let rig = rig().await;
+    let _asked = obey(rig.proxy());
+    rig.pod("mesh", "a", "10.0.0.9");
+    let netns = PodNetns::with_address("10.0.0.6");
+    let outcome = rig.call(add("mesh", "a", netns.fd(), &["fd00::6", "10.0.0.6"])).await;
+    assert_eq!(outcome, Outcome::Enrolled);
+    assert!(netns.is_captured());
+}
+
+#[tokio::test]
 async fn a_node_without_a_proxy_decides_and_says_that_it_is_limited() {
     let rig = rig().await;
     until_status(
