@@ -33,6 +33,17 @@ pub(crate) fn isolate() {
     mount(Some("run"), "/run", Some("tmpfs"), MsFlags::empty(), nothing).unwrap();
 }
 
+/// Whether this namespace of users has this one: where tests have none of root's, it has root alone.
+pub(crate) fn has_user(uid: u32) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap());
+        let (first, _outside, count) =
+            (numbers.next().unwrap(), numbers.next().unwrap(), numbers.next().unwrap());
+        (first..first + count).contains(&u64::from(uid))
+    })
+}
+
 /// A network namespace that lives as long as this.
 pub(crate) struct Namespace(OwnedFd);
 
