@@ -22,7 +22,8 @@ impl Enrollment {
                 Goal::Dead | Goal::Unsure => false,
             };
             if captured {
-                probes.insert(uid.clone(), entry.pod.probes());
+                // The status of a pod whose start is held back names no address yet, and its first probe follows at once.
+                probes.insert(uid.clone(), entry.pod.probes_at(&entry.ips()));
             }
         }
         probes

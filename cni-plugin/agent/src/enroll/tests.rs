@@ -1,6 +1,7 @@
 mod informers;
 mod measure;
 mod model;
+mod probes;
 mod restore;
 
 use cni_plugin_wire::event::Outcome;
