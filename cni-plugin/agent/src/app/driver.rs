@@ -15,6 +15,7 @@ use super::steps::{Places, uid_of};
 use crate::enroll::{Census, Enrollment, Event, Moment, RequestId, SandboxName};
 use crate::health::{Facts, Health};
 use crate::metrics::{Metrics, PodState, Reconciled};
+use crate::model::Pod;
 use crate::netns::Finder;
 use crate::probes::Exemptions;
 use crate::records;
@@ -62,6 +63,8 @@ pub(super) struct Open {
     next: u64,
     /// Pods that the source has shown.
     seen: BTreeSet<PodUid>,
+    /// Those of them that are captured and whose probes were looked through.
+    read: BTreeSet<PodUid>,
     /// They end with the driver.
     pub(super) steps: JoinSet<()>,
 }
@@ -101,11 +104,22 @@ impl Driver {
             if open.seen.insert(uid_of(pod)) { Reconciled::Add } else { Reconciled::Update }
         } else if let Event::PodGone(uid) = event {
             open.seen.remove(uid);
+            open.read.remove(uid);
             Reconciled::Delete
         } else {
             return;
         };
         self.metrics.reconciled(what);
+    }
+
+    /// Says once which probes of a captured pod nobody can let through.
+    pub(super) fn read_probes(&self, pod: &Pod, open: &mut Open) {
+        if open.read.insert(uid_of(pod)) {
+            let name = pod.full_name();
+            for unusable in pod.unusable_ports() {
+                tracing::warn!(pod = name, %unusable, "a probe that the kubelet cannot make either");
+            }
+        }
     }
 
     fn notice(&self, notice: Notice) -> Option<Event> {

@@ -79,6 +79,7 @@ impl Driver {
                 self.step(open, uid_of(&pod), async move { find(&finder, &pod, ips).await });
             }
             Command::Redirect { pod, netns } => {
+                self.read_probes(&pod, open);
                 let (redirect, metrics) = (Arc::clone(&self.redirect), self.metrics.clone());
                 let ended = |result| match result {
                     Ok(Applied { dns_missing: true, .. }) => Ended::RedirectedButDns,
