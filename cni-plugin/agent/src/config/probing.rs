@@ -9,7 +9,7 @@ pub struct RawProbing {
     /// [default: false]
     #[arg(long, env = "ALLOW_SWITCH_TO_HOST_NS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub allow_switch_to_host_ns: Option<String>,
-    /// Route probes of pods behind a branch interface of AWS back to the pod's own link [default: true]
+    /// Say so where pods may be behind branch interfaces of AWS, past which probes are not routed back [default: true]
     #[arg(long, env = "AMBIENT_ENABLE_AWS_BRANCH_ENI_PROBE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub aws_branch_eni_probe: Option<String>,
 }
@@ -19,7 +19,7 @@ pub struct RawProbing {
 pub struct Probing {
     /// Rules go to the first process's network namespace.
     pub switch_to_host: bool,
-    /// Pods behind a branch interface get policy rules of their own.
+    /// Pods may be behind a branch interface: nothing routes their probes back, which is told.
     pub branch_eni: bool,
 }
 

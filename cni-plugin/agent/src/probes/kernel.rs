@@ -1,7 +1,8 @@
 //! The real host: found at the first use, and again at every use until something on the node can load the rules.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::Path;
 use std::sync::Arc;
 
 use cni_plugin_redirect::host::{HandedBack, Host, HostError, HostSettings, Settled, Target};
@@ -47,6 +48,14 @@ impl KernelHost {
             kinds: self.kinds.clone(),
         })?);
         tracing::info!(programs = %host.kind(), "the host's probe rules");
+        if self.probing.branch_eni && may_have_branches(&self.places.proc_root) {
+            tracing::warn!(
+                "tcp_early_demux is off, as where pods are behind branch interfaces of AWS: the answers to their probes are \
+                 not routed back past such an interface. If their probes fail, set POD_SECURITY_GROUP_ENFORCING_MODE=standard \
+                 for the VPC CNI or leave those pods out of the mesh; AMBIENT_ENABLE_AWS_BRANCH_ENI_PROBE=false says that \
+                 there are none"
+            );
+        }
         *found = Some(Arc::clone(&host));
         Ok(host)
     }
@@ -77,3 +86,12 @@ impl HostRules for KernelHost {
         self.found.lock().as_ref().is_some_and(|host| host.kubelet_left())
     }
 }
+
+/// Whether the node is set up as the VPC CNI sets it up for security groups of pods.
+fn may_have_branches(proc_root: &Path) -> bool {
+    fs::read_to_string(proc_root.join("sys/net/ipv4/tcp_early_demux"))
+        .is_ok_and(|value| value.starts_with('0'))
+}
+
+#[cfg(test)]
+mod tests;
