@@ -14,6 +14,7 @@ mod inputs;
 mod install;
 mod lab;
 mod policy;
+mod probes;
 mod process;
 mod readers;
 mod routes;
@@ -192,6 +193,9 @@ const TRIALS: &[Trial] = {
         routes::networks::traffic_fails_over_to_another_network_and_back,
         routes::networks::a_gateway_that_is_no_way_is_told_and_resets_the_client,
         routes::networks::an_unknown_gateway_is_never_passed_by,
+        probes::declared_probes_pass_under_strict_and_deny_all_and_no_other_port_does,
+        probes::traffic_that_the_node_masquerades_is_no_probe,
+        probes::probes_pass_on_while_the_agent_restarts,
         settings::data_is_carried_by_as_many_threads_as_were_asked_for,
         settings::the_soft_limit_of_open_files_is_raised_to_the_hard_one,
         settings::an_interrupt_drains_and_a_second_one_ends_at_once,

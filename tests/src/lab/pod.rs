@@ -28,6 +28,7 @@ pub struct PodBuilder {
     service_account: Option<String>,
     labels: Vec<(String, String)>,
     annotations: Vec<(String, String)>,
+    probes: Vec<(String, Value)>,
     attempts: AtomicU32,
     patience: Duration,
 }
@@ -42,6 +43,7 @@ impl PodBuilder {
             service_account: None,
             labels: vec![("app".to_owned(), name.to_owned())],
             annotations: Vec::new(),
+            probes: Vec::new(),
             attempts: AtomicU32::new(0),
             patience: SANDBOX,
         }
@@ -84,6 +86,12 @@ impl PodBuilder {
         self
     }
 
+    /// Gives its container a probe, such as `livenessProbe`.
+    pub fn probe(mut self, kind: &str, probe: Value) -> Self {
+        self.probes.push((kind.to_owned(), probe));
+        self
+    }
+
     /// Creates the pod as a kubelet would, trying again while the chain fails.
     #[track_caller]
     pub fn create(self) -> Pod {
@@ -118,6 +126,14 @@ impl PodBuilder {
             "kind": "ServiceAccount",
             "metadata": { "name": account, "namespace": self.namespace },
         }));
+        let mut container = json!({
+            "name": "app",
+            "image": "sample-app",
+            "ports": [{ "name": "http", "containerPort": 8080 }],
+        });
+        for (kind, probe) in &self.probes {
+            container[kind] = probe.clone();
+        }
         self.shared.cluster.set(json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -131,11 +147,7 @@ impl PodBuilder {
             "spec": {
                 "nodeName": self.node,
                 "serviceAccountName": account,
-                "containers": [{
-                    "name": "app",
-                    "image": "sample-app",
-                    "ports": [{ "name": "http", "containerPort": 8080 }],
-                }],
+                "containers": [container],
             },
             "status": { "phase": "Pending" },
         }));
