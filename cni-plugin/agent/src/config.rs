@@ -81,7 +81,8 @@ pub struct Raw {
     /// How often enrolled pods are measured and repaired; 0s never [default: 30s]
     #[arg(long, env = "MEASURE_INTERVAL", value_name = "DURATION")]
     pub measure_interval: Option<String>,
-    /// How long a pod that leaves the mesh stays captured, so that its peers can learn of it [default: 1s]
+    /// How long a pod that leaves the mesh stays captured, so that its peers can learn of it; and then for how long its
+    /// proxy goes on with what it carries [default: 1s]
     #[arg(long, env = "WITHDRAW_GRACE", value_name = "DURATION")]
     pub withdraw_grace: Option<String>,
     /// How long a plugin call waits for its pod to become known [default: 3s]
@@ -147,7 +148,7 @@ pub struct Timing {
     pub canary: Canary,
     /// Between two measurements of one enrolled pod; `None` never measures.
     pub measure: Option<Duration>,
-    /// Between taking a pod's status away and taking its rules away.
+    /// Between taking a pod's status away and ending its capture, and between that and its proxy's end.
     pub withdraw_grace: Duration,
     /// How long a plugin call waits for its pod to appear in the source.
     pub pod_wait: Duration,

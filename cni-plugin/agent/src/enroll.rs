@@ -127,12 +127,16 @@ impl Enrollment {
         self.uninstalling
     }
 
-    /// The pods that are still in the mesh, or partly, although all are to leave it; `None` before the source is read.
+    /// The pods that are still in the mesh, or partly, although all are to leave it, and those of which only the status
+    /// says so; `None` before the source is read.
     #[must_use]
     pub fn left(&self) -> Option<Vec<String>> {
         let stays = |entry: &&Entry| !entry.withdrawn();
-        self.is_synced()
-            .then(|| self.pods.values().filter(stays).map(|entry| entry.pod.full_name()).collect())
+        let name = |entry: &Entry| {
+            let status = if entry.rules == Rules::Absent && !entry.booked { " (its status)" } else { "" };
+            format!("{}{status}", entry.pod.full_name())
+        };
+        self.is_synced().then(|| self.pods.values().filter(stays).map(name).collect())
     }
 
     fn take(&mut self, event: Event, now: Moment, out: &mut Vec<Command>) -> Touched {
@@ -416,8 +420,18 @@ impl Enrollment {
             left.remove(&uid);
         }
         let leaves = Some(Redirection::Pending);
-        if step == Step::Record(leaves) && entry.recorded == leaves && goal == Goal::Out {
-            entry.leaving_at = (entry.rules != Rules::Absent).then(|| now.after(grace));
+        if goal == Goal::Out && step == Step::Record(leaves) {
+            if entry.recorded == leaves {
+                entry.leaving_at = (entry.rules != Rules::Absent).then(|| now.after(grace));
+            } else if self.uninstalling {
+                // Whoever takes the agent away may have taken its rights away first.
+                entry.unsaid = true;
+                entry.not_before = now;
+            }
+        }
+        if goal == Goal::Out && matches!(entry.rules, Rules::Released(_)) && matches!(step, Step::Release(_))
+        {
+            entry.leaving_at = Some(now.after(grace));
         }
         Touched::one(uid)
     }

@@ -22,6 +22,12 @@ pub trait Redirect: Send + Sync + 'static {
     /// They could not be put in place, or not all of them.
     fn apply(&self, netns: &Netns, pod: &Pod) -> Result<Applied, PodRulesError>;
 
+    /// Captures no connection any more that begins; those that the proxy carries go on.
+    ///
+    /// # Errors
+    /// The pod may still be captured.
+    fn release(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError>;
+
     /// Takes everything of ours out.
     ///
     /// # Errors
@@ -66,6 +72,8 @@ pub enum PodRulesError {
     Probes(#[source] ProbeError),
     #[error("put the pod's redirection rules in place")]
     Apply(#[source] RedirectError),
+    #[error("redirect nothing of the pod's any more")]
+    Release(#[source] RedirectError),
     #[error("take the pod's redirection rules away: {}", list(.0))]
     Remove(Vec<RedirectError>),
     #[error("inspect the pod's redirection rules")]
@@ -109,6 +117,11 @@ impl Redirect for Kernel {
         let rules = format!("{:016x}", applied.plan.hash());
         tracing::debug!(pod = %pod.full_name(), rules, backend = %self.backend.kind(), "rules are in place");
         Ok(Applied { dns_missing, ipv6_left_alone: applied.ipv6_left_alone })
+    }
+
+    fn release(&self, netns: &Netns, pod: &Pod) -> Result<(), PodRulesError> {
+        let (plan, _) = self.plan(netns, pod)?;
+        apply::release(&self.backend, netns.as_fd(), &plan).map_err(PodRulesError::Release)
     }
 
     fn remove(&self, netns: &Netns) -> Result<(), PodRulesError> {

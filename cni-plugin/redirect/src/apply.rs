@@ -59,6 +59,17 @@ pub fn apply(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<Ap
     })?
 }
 
+/// Captures nothing of the plan's pod any more that begins, nor refuses it, and keeps what brings the replies of captured
+/// connections back: they go on for as long as the proxy carries them. [`remove`] takes the rest.
+///
+/// # Errors
+///
+/// The first step that failed; the pod may still be captured.
+pub fn release(backend: &Backend, netns: BorrowedFd<'_>, plan: &Plan) -> Result<(), RedirectError> {
+    apply(backend, netns, &plan.released())?;
+    allow_outbound(backend, netns)
+}
+
 /// Takes everything of ours out of the pod, whichever backend loaded it: jumps, chains, tables, policy rules, routes, and a
 /// refusal. What is already gone is no error.
 ///

@@ -161,6 +161,21 @@ impl Plan {
         Self { families: kept.map(|(family, tables)| (*family, tables.clone())).collect() }
     }
 
+    /// What the connections that the proxy carries already go on needing of the plan: nothing that begins is redirected
+    /// to the proxy any more, nor held up for having gone past it. Chains that are empty stay in place: the kernel
+    /// translates addresses only where there are some.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        let mut families = self.families.clone();
+        for tables in families.values_mut() {
+            tables.insert(Table::Nat, Rules::default());
+            if let Some(mangle) = tables.get_mut(&Table::Mangle) {
+                mangle.prerouting.retain(|rule| rule.target != Target::Drop);
+            }
+        }
+        Self { families }
+    }
+
     /// A number that stays the same, also across releases and machines, as long as the rules do.
     #[must_use]
     pub fn hash(&self) -> u64 {

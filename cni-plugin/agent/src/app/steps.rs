@@ -97,6 +97,12 @@ impl Driver {
                     Ok::<_, PodRulesError>(applied)
                 });
             }
+            Command::Release { pod, netns } => {
+                let redirect = Arc::clone(&self.redirect);
+                self.blocking_step(open, &Arc::clone(&pod), "release", Ended::Released, move || {
+                    redirect.release(&netns, &pod)
+                });
+            }
             Command::Unredirect { pod, netns } => {
                 let redirect = Arc::clone(&self.redirect);
                 let work = move || redirect.remove(&netns);
@@ -233,6 +239,7 @@ const fn told(ended: &Ended) -> (Step, bool) {
         Ended::Found(result) => (Step::Find, result.is_ok()),
         Ended::Redirected(result) => (Step::Redirect, result.is_ok()),
         Ended::RedirectedButDns => (Step::Redirect, true),
+        Ended::Released(result) => (Step::Release, result.is_ok()),
         Ended::Unredirected(result) => (Step::Unredirect, result.is_ok()),
         Ended::Announced(result) => (Step::Announce, result.is_ok()),
         Ended::Retracted => (Step::Retract, true),

@@ -264,9 +264,15 @@ fn reason(entry: &Entry) -> &str {
         Some(Step::Announce(_)) => "no proxy has confirmed yet that it serves the pod",
         Some(Step::Record(_)) => "its status is not written yet",
         Some(Step::Prove(_)) => "no connection from inside it has come to the proxy yet",
-        Some(Step::Find | Step::Unredirect | Step::Retract | Step::Inspect(_) | Step::Save(..)) | None => {
-            "the node agent is not done with it yet"
-        }
+        Some(
+            Step::Find
+            | Step::Release(_)
+            | Step::Unredirect
+            | Step::Retract
+            | Step::Inspect(_)
+            | Step::Save(..),
+        )
+        | None => "the node agent is not done with it yet",
     }
 }
 

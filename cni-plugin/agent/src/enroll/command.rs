@@ -20,6 +20,8 @@ pub enum Command {
     Find { pod: Arc<Pod>, ips: Vec<IpAddr> },
     /// Step: put the pod's rules in place.
     Redirect { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: capture no connection of the pod's any more that begins; those that the proxy carries go on.
+    Release { pod: Arc<Pod>, netns: Arc<Netns> },
     /// Step: take the pod's rules away.
     Unredirect { pod: Arc<Pod>, netns: Arc<Netns> },
     /// Step: have a proxy serve the pod.

@@ -24,7 +24,7 @@ pub struct PodState {
     /// Its network namespace, as `device:inode`.
     pub netns: Option<String>,
     pub container: Option<String>,
-    /// `absent`, `claimed` by an earlier agent, `unknown`, or the namespace that holds them.
+    /// `absent`, `claimed` by an earlier agent, `unknown`, `released` but for replies, or the namespace that holds them.
     pub rules: String,
     /// The namespace for which a proxy acknowledged that it serves it.
     pub announced: Option<String>,
@@ -118,6 +118,7 @@ impl Enrollment {
                 Rules::Absent => "absent".to_owned(),
                 Rules::Claimed => "claimed".to_owned(),
                 Rules::Unknown => "unknown".to_owned(),
+                Rules::Released(_) => "released".to_owned(),
                 Rules::In(id) => written(id),
             },
             announced: entry.announced.map(written),

@@ -29,6 +29,7 @@ pub(super) enum Goal {
 pub(super) enum Step {
     Find,
     Redirect(NetnsId),
+    Release(NetnsId),
     Unredirect,
     Announce(NetnsId),
     Retract,
@@ -54,6 +55,7 @@ impl Step {
         match self {
             Self::Find => "find",
             Self::Redirect(_) => "redirect",
+            Self::Release(_) => "release",
             Self::Unredirect => "unredirect",
             Self::Announce(_) => "announce",
             Self::Retract => "retract",
@@ -92,6 +94,8 @@ pub(super) enum Rules {
     /// Not as they should be, perhaps half in place.
     Unknown,
     In(NetnsId),
+    /// Only those that bring back the replies of connections that the proxy carries.
+    Released(NetnsId),
 }
 
 /// The pod's network namespace and how it became known.
@@ -144,7 +148,9 @@ pub(super) struct Entry {
     pub(super) recorded: Option<Redirection>,
     /// The pod is to be recorded as pending: no proxy serves it yet.
     pub(super) pending: bool,
-    /// While leaving: until then rules and proxy stay.
+    /// An uninstall could not say that the pod leaves, and goes on without.
+    pub(super) unsaid: bool,
+    /// While leaving: until then what stands stays.
     pub(super) leaving_at: Option<Moment>,
     pub(super) measure_at: Option<Moment>,
     pub(super) inspect: bool,
@@ -189,6 +195,7 @@ impl Entry {
             booked: false,
             recorded,
             pending: false,
+            unsaid: false,
             leaving_at: None,
             measure_at: None,
             inspect: false,
@@ -284,6 +291,14 @@ impl Entry {
             }
             None => false,
         }
+    }
+
+    /// No proxy serves the pod any more.
+    pub(super) fn retracted(&mut self) {
+        self.announced = None;
+        self.offered = None;
+        self.booked = false;
+        self.unprove();
     }
 
     /// What was found out of another namespace says nothing of the next.

@@ -113,6 +113,7 @@ pub enum Ended {
     Redirected(Result<(), String>),
     /// The rules are in place but for those of DNS, for which the proxy does not listen.
     RedirectedButDns,
+    Released(Result<(), String>),
     Unredirected(Result<(), String>),
     Announced(Result<(), String>),
     Retracted,

@@ -36,6 +36,7 @@ impl Entry {
     /// Either way `enabled` comes last: it makes peers send HBONE.
     fn next_in(&mut self, around: Around) -> Option<Step> {
         self.leaving_at = None;
+        self.unsaid = false;
         if self.pending && self.recorded.is_none() {
             return Some(Step::Record(Some(Redirection::Pending)));
         }
@@ -80,7 +81,7 @@ impl Entry {
             Rules::Claimed => Some(Step::Inspect(id)),
             Rules::In(at) if at == id && !dns => None,
             // The connections of a pod that runs would meet rules without a listener behind them.
-            Rules::Absent | Rules::Unknown | Rules::In(_) => {
+            Rules::Absent | Rules::Unknown | Rules::Released(_) | Rules::In(_) => {
                 (announced || self.sandbox.starting).then_some(Step::Redirect(id))
             }
         };
@@ -117,9 +118,10 @@ impl Entry {
             && !self.enrolled()
     }
 
-    /// Status, then rules, then proxy. Peers learn of the status with a delay and go on sending HBONE until then,
-    /// so for a grace period everything stays: the proxy, and the rules that bring its replies back. Once peers
-    /// send plaintext the rules go, atomically for each new connection, and the proxy, now idle, goes after them.
+    /// Status, then capture, then proxy, then the rest of the rules. Peers learn of the status with a delay and go on
+    /// sending HBONE until then, so for a grace period everything stays. Then nothing that begins is captured any more,
+    /// in one stroke, and for as long again the proxy goes on with what it carries, by the rules that bring its replies
+    /// back. Those go when the proxy has gone.
     /// Until all is gone the status is `pending`: an agent that begins meanwhile knows by it that there is something
     /// to take away, and nobody else would free a pod from rules without a proxy behind them.
     fn next_out(&mut self, now: Moment) -> Option<Step> {
@@ -127,7 +129,8 @@ impl Entry {
         if now < self.not_before {
             return None;
         }
-        if self.recorded == Some(Redirection::Enabled) {
+        // An uninstall that finds the source unread, or may not write, takes its rules away all the same.
+        if self.recorded == Some(Redirection::Enabled) && !self.unsaid && self.restored.is_none() {
             return Some(Step::Record(Some(Redirection::Pending)));
         }
         let known = self.sandbox.netns.as_ref().map(|netns| netns.id());
@@ -137,9 +140,15 @@ impl Entry {
         if self.leaving_at.is_some_and(|until| now < until) {
             return None;
         }
-        if self.rules != Rules::Absent {
-            if self.sandbox.netns.is_some() {
-                return Some(Step::Unredirect);
+        let clearing = match self.rules {
+            Rules::Absent => false,
+            Rules::Released(_) => !self.booked,
+            Rules::Claimed | Rules::Unknown | Rules::In(_) => true,
+        };
+        if clearing {
+            if let Some(id) = known {
+                let whole = matches!(self.rules, Rules::Claimed | Rules::In(_)) && self.booked;
+                return Some(if whole { Step::Release(id) } else { Step::Unredirect });
             }
             if self.failures < FIND_ATTEMPTS && !self.ips().is_empty() {
                 return Some(Step::Find);

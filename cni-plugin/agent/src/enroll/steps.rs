@@ -46,6 +46,12 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             }
             result.err()
         }
+        (Step::Release(id), Ended::Released(result)) => {
+            if current == Some(id) {
+                entry.rules = if result.is_ok() { Rules::Released(id) } else { Rules::Unknown };
+            }
+            result.err()
+        }
         (Step::Unredirect, Ended::Unredirected(result)) => {
             // What could not be removed can be half gone.
             entry.rules = if result.is_ok() { Rules::Absent } else { Rules::Unknown };
@@ -62,10 +68,7 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             result.err()
         }
         (Step::Retract, Ended::Retracted) => {
-            entry.announced = None;
-            entry.offered = None;
-            entry.booked = false;
-            entry.unprove();
+            entry.retracted();
             None
         }
         (Step::Record(value), Ended::Recorded(result)) => {
@@ -168,6 +171,7 @@ pub(super) fn command(entry: &Entry, step: Step) -> Option<Command> {
     match step {
         Step::Find => Some(Command::Find { pod, ips: entry.ips() }),
         Step::Redirect(_) => netns.map(|netns| Command::Redirect { pod, netns }),
+        Step::Release(_) => netns.map(|netns| Command::Release { pod, netns }),
         Step::Unredirect => netns.map(|netns| Command::Unredirect { pod, netns }),
         Step::Announce(_) => {
             let info = WorkloadInfo {

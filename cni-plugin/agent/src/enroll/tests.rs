@@ -153,6 +153,7 @@ fn words(command: &Command) -> String {
     match command {
         Command::Find { pod, .. } => format!("find {}", pod.metadata.name),
         Command::Redirect { pod, .. } => format!("redirect {}", pod.metadata.name),
+        Command::Release { pod, .. } => format!("release {}", pod.metadata.name),
         Command::Unredirect { pod, .. } => format!("unredirect {}", pod.metadata.name),
         Command::Announce { uid, .. } => format!("announce {uid}"),
         Command::Retract { uid } => format!("retract {uid}"),
@@ -398,14 +399,17 @@ fn a_namespace_label_brings_its_pods_in_and_out() {
 }
 
 #[test]
-fn a_leaving_pod_loses_its_status_then_after_a_grace_its_rules_then_its_proxy() {
+fn a_leaving_pod_loses_its_status_then_its_capture_then_its_proxy_then_its_rules() {
     let (mut rig, _netns) = Rig::enrolled(&pod("a"));
     assert_eq!(rig.seen(&opted_out("a")), ["record a pending"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.machine.wake(rig.now), Some(rig.now.after(Duration::from_secs(1))));
-    assert_eq!(rig.later(1), ["unredirect a"]);
-    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
-    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+    assert_eq!(rig.later(1), ["release a"]);
+    assert_eq!(rig.done("a", Ended::Released(Ok(()))), [""; 0], "the proxy goes on with what it carries");
+    assert_eq!(rig.machine.wake(rig.now), Some(rig.now.after(Duration::from_secs(1))));
+    assert_eq!(rig.later(1), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["unredirect a"]);
+    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["record a nothing"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.counts(), (0, 0));
     assert_eq!(rig.later(3600), [""; 0]);
@@ -417,6 +421,8 @@ fn a_pod_whose_rules_cannot_be_removed_keeps_its_proxy() {
     rig.seen(&opted_out("a"));
     rig.done("a", Ended::Recorded(Ok(())));
     rig.later(1);
+    assert_eq!(rig.done("a", Ended::Released(Err("busy".to_owned()))), [""; 0]);
+    assert_eq!(rig.later(20), ["unredirect a"]);
     for _ in 0..10 {
         assert_eq!(rig.done("a", Ended::Unredirected(Err("busy".to_owned()))), [""; 0]);
         assert_eq!(rig.later(20), ["unredirect a"]);
@@ -429,9 +435,37 @@ fn a_pod_that_comes_back_after_its_rules_were_half_removed_gets_them_again() {
     rig.seen(&opted_out("a"));
     rig.done("a", Ended::Recorded(Ok(())));
     rig.later(1);
-    assert_eq!(rig.done("a", Ended::Unredirected(Err("busy".to_owned()))), [""; 0]);
+    assert_eq!(rig.done("a", Ended::Released(Err("busy".to_owned()))), [""; 0]);
     assert_eq!(rig.seen(&pod("a")), ["redirect a"]);
     assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
+}
+
+#[test]
+fn a_pod_that_comes_back_while_its_proxy_ends_what_it_carries_is_captured_again() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    rig.done("a", Ended::Recorded(Ok(())));
+    rig.later(1);
+    rig.done("a", Ended::Released(Ok(())));
+    assert_eq!(rig.seen(&pod("a")), ["redirect a"]);
+    assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
+    assert_eq!(rig.counts(), (1, 0));
+}
+
+#[test]
+fn a_pod_that_comes_back_between_its_proxy_and_its_last_rules_is_served_first() {
+    let (mut rig, netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    rig.done("a", Ended::Recorded(Ok(())));
+    rig.later(1);
+    rig.done("a", Ended::Released(Ok(())));
+    rig.later(1);
+    assert_eq!(rig.seen(&pod("a")), [""; 0]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["keep u-a", "announce u-a"]);
+    assert_eq!(rig.done("a", Ended::Announced(Ok(()))), ["redirect a"]);
+    assert_eq!(rig.done("a", Ended::Redirected(Ok(()))), ["record a enabled"]);
+    drop(netns);
 }
 
 #[test]
@@ -448,9 +482,11 @@ fn an_agent_that_begins_while_a_pod_leaves_goes_on_with_it() {
     rig.namespaces();
     rig.on(Event::PodSeen { pod: Arc::new(opted_out("a")), recorded: Some(Redirection::Pending) });
     assert_eq!(rig.on(Event::Synced), ["keep u-a", "remember mesh", "find a", "serve"]);
-    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["unredirect a"]);
-    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
-    assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["release a"]);
+    assert_eq!(rig.done("a", Ended::Released(Ok(()))), [""; 0]);
+    assert_eq!(rig.later(1), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["unredirect a"]);
+    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["record a nothing"]);
 }
 
 #[test]
@@ -459,8 +495,10 @@ fn what_a_proxy_said_before_it_let_a_pod_go_counts_no_more() {
     rig.seen(&opted_out("a"));
     rig.done("a", Ended::Recorded(Ok(())));
     rig.later(1);
-    rig.done("a", Ended::Unredirected(Ok(())));
+    rig.done("a", Ended::Released(Ok(())));
+    rig.later(1);
     rig.done("a", Ended::Retracted);
+    rig.done("a", Ended::Unredirected(Ok(())));
     assert_eq!(rig.on(Event::Delivered { uid: uid("a"), netns: netns.id() }), [""; 0]);
     rig.done("a", Ended::Recorded(Ok(())));
     assert_eq!(rig.seen(&pod("a")), ["keep u-a", "find a"]);
@@ -556,8 +594,9 @@ fn a_pod_that_left_while_no_agent_ran_is_withdrawn() {
     assert_eq!(rig.on(Event::Synced), ["keep u-a", "remember mesh", "record a pending", "serve"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
     assert_eq!(rig.later(1), ["find a"]);
-    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["unredirect a"]);
-    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Found(Ok(Arc::new(stand_in())))), ["release a"]);
+    rig.done("a", Ended::Released(Ok(())));
+    assert_eq!(rig.later(1), ["retract u-a"]);
 }
 
 #[test]
@@ -886,15 +925,33 @@ fn a_status_that_cannot_be_written_is_tried_again() {
 }
 
 #[test]
+fn an_uninstall_that_may_not_write_takes_the_rules_away_all_the_same() {
+    let refused = || Ended::Recorded(Err("forbidden".to_owned()));
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    assert_eq!(rig.on(Event::WithdrawAll), ["remember ", "record a pending"]);
+    assert_eq!(rig.done("a", refused()), ["release a"], "it is not waited for");
+    rig.done("a", Ended::Released(Ok(())));
+    assert_eq!(rig.later(1), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["unredirect a"]);
+    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["record a nothing"]);
+    assert_eq!(rig.done("a", refused()), [""; 0]);
+    assert_eq!(rig.machine.left(), Some(vec!["mesh/a (its status)".to_owned()]), "what stays is told");
+    assert_eq!(rig.later(1), ["record a nothing"], "and tried again for as long as there is time");
+}
+
+#[test]
 fn an_uninstall_withdraws_every_pod_and_takes_none_in() {
     let (mut rig, _netns) = Rig::enrolled(&pod("a"));
     assert_eq!(rig.on(Event::WithdrawAll), ["remember ", "record a pending"]);
     assert_eq!(rig.machine.left(), Some(vec!["mesh/a".to_owned()]));
     rig.done("a", Ended::Recorded(Ok(())));
-    assert_eq!(rig.later(1), ["unredirect a"]);
-    rig.done("a", Ended::Unredirected(Ok(())));
+    assert_eq!(rig.later(1), ["release a"]);
+    rig.done("a", Ended::Released(Ok(())));
+    rig.later(1);
     rig.done("a", Ended::Retracted);
     assert_eq!(rig.machine.left(), Some(vec!["mesh/a".to_owned()]));
+    rig.done("a", Ended::Unredirected(Ok(())));
+    assert_eq!(rig.machine.left(), Some(vec!["mesh/a (its status)".to_owned()]));
     rig.done("a", Ended::Recorded(Ok(())));
     assert_eq!(rig.machine.left(), Some(Vec::new()));
     rig.seen(&without_address("b"));

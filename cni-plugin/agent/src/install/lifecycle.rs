@@ -85,7 +85,11 @@ impl Lifecycle {
             tracing::info!("every pod has left the mesh");
         } else {
             let pods = left.join(", ");
-            tracing::error!(pods, ?within, "pods are still captured: restart them where no proxy stays");
+            tracing::error!(
+                pods,
+                ?within,
+                "pods are still captured, or said to be: restart them where no proxy stays"
+            );
         }
         told_of_probes(tokio::time::timeout(PROBES, self.exemptions.remove_all()).await);
     }

@@ -36,6 +36,7 @@ pub enum PodState {
 pub enum Step {
     Find,
     Redirect,
+    Release,
     Unredirect,
     Announce,
     Retract,
@@ -155,6 +156,7 @@ impl Step {
         let step = match self {
             Self::Find => "find",
             Self::Redirect => "redirect",
+            Self::Release => "release",
             Self::Unredirect => "unredirect",
             Self::Announce => "announce",
             Self::Retract => "retract",

@@ -145,6 +145,12 @@ fn removal_leaves_nothing_and_may_be_repeated(backend: &Backend) {
         assert_eq!(leftovers(&pod), "");
         assert_eq!(pod.run(ROUTING), untouched);
     }
+    apply::apply(backend, pod.as_fd(), &planned(true)).unwrap();
+    apply::release(backend, pod.as_fd(), &planned(true)).unwrap();
+    assert_ne!(leftovers(&pod), "");
+    apply::remove(backend, pod.as_fd()).unwrap();
+    assert_eq!(leftovers(&pod), "");
+    assert_eq!(pod.run(ROUTING), untouched);
 }
 
 /// A thousand of them, by every program, and words of ours in a comment.

@@ -1,7 +1,7 @@
 //! Connections that meet the rules: those that exist live on, those that begin are captured, and none slips past.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use cni_plugin_redirect::rule::Family;
 use cni_plugin_redirect::{Backend, Kind, Settings, apply};
 use socket2::{Protocol, Socket, Type};
 
-use crate::rig::{APP, Lab, PATIENCE, accept, connect, connect_from, exchange, patient};
+use crate::rig::{APP, Lab, PATIENCE, accept, connect, connect_from, exchange, patient, planned};
 
 /// A name and what it promises.
 type Row = (&'static str, fn(&Backend, Family));
@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Row] = &[
     ("the_application_sees_its_clients_and_answers_through_the_proxy", the_application_sees_its_clients),
     ("no_first_packet_opens_a_way_past_the_proxy", no_first_packet_opens_a_way_past_the_proxy),
     ("no_old_connection_opens_a_way_past_the_proxy", no_old_connection_opens_a_way_past_the_proxy),
+    ("a_released_pod_keeps_what_its_proxy_carries", a_released_pod_keeps_what_its_proxy_carries),
     ("a_withdrawn_pod_is_reached_directly_again", a_withdrawn_pod_is_reached_directly_again),
 ];
 
@@ -77,6 +78,13 @@ fn the_application_sees_its_clients(backend: &Backend, family: Family) {
     let client = lab.peer.inside(|| connect((lab.pod_address(), APP).into()));
     let captured = accept(&lab.inbound);
     exchange(&client, &captured);
+    let (forwarded, app) = forward(&lab, family);
+    exchange(&forwarded, &app);
+    exchange(&app, &forwarded);
+}
+
+/// A connection from the proxy to the application with the peer's address, as both see it.
+fn forward(lab: &Lab, family: Family) -> (TcpStream, TcpStream) {
     let spoofed: SocketAddr = (lab.peer_address(), 0).into();
     let forwarded = lab.pod.inside(|| {
         let socket = Socket::new(lab.domain(), Type::STREAM, Some(Protocol::TCP)).unwrap();
@@ -92,8 +100,38 @@ fn the_application_sees_its_clients(backend: &Backend, family: Family) {
     });
     let app = accept(&lab.app);
     assert_eq!(app.peer_addr().unwrap().ip(), lab.peer_address());
-    exchange(&forwarded, &app);
-    exchange(&app, &forwarded);
+    (forwarded, app)
+}
+
+/// A connection into the pod, one out of it, and the proxy's to the application: all live on, and one that it begins
+/// for a tunnel that it still has comes through too.
+fn a_released_pod_keeps_what_its_proxy_carries(backend: &Backend, family: Family) {
+    let lab = Lab::new(family);
+    let server = lab.peer.inside(|| TcpListener::bind((lab.any(), 9090)).unwrap());
+    let call = || lab.pod.inside(|| connect((lab.peer_address(), 9090).into()));
+    lab.apply(backend);
+    let client = lab.peer.inside(|| connect((lab.pod_address(), APP).into()));
+    let mut carried = vec![(client, accept(&lab.inbound)), forward(&lab, family)];
+    let caller = call();
+    carried.push((caller, accept(&lab.outbound)));
+    let both_ways = |pairs: &[(TcpStream, TcpStream)]| {
+        for (one, other) in pairs {
+            exchange(one, other);
+            exchange(other, one);
+        }
+    };
+    both_ways(&carried);
+    // Twice: an agent that begins meanwhile does it again.
+    for _ in 0..2 {
+        apply::release(backend, lab.pod.as_fd(), &planned(false)).unwrap();
+        both_ways(&carried);
+    }
+    let direct = call();
+    let new = [lab.connect_to_app(), (direct, accept(&server)), forward(&lab, family)];
+    both_ways(&new);
+    both_ways(&carried);
+    apply::remove(backend, lab.pod.as_fd()).unwrap();
+    both_ways(&new[..2]);
 }
 
 /// The packet: an ACK with an MD5 option, which a listener drops without an answer. The kernel tracks it as the middle

@@ -47,8 +47,10 @@ fn a_pod_keeps_its_probes_until_its_rules_are_gone() {
     rig.later(1);
     rig.done("a", Ended::Recorded(Ok(())));
     rig.later(1);
-    rig.done("a", Ended::Unredirected(Ok(())));
+    rig.done("a", Ended::Released(Ok(())));
+    rig.later(1);
     rig.done("a", Ended::Retracted);
+    rig.done("a", Ended::Unredirected(Ok(())));
     rig.done("a", Ended::Recorded(Ok(())));
     assert_eq!(probes(&rig), [""; 0]);
 }

@@ -94,7 +94,20 @@ fn a_pod_that_was_leaving_is_kept_as_it_is_until_the_source_is_read() {
     );
     rig.namespaces();
     rig.on(Event::PodSeen { pod: Arc::new(opted_out("a")), recorded: Some(Redirection::Pending) });
-    assert_eq!(rig.on(Event::Synced), ["remember mesh", "unredirect a"]);
+    assert_eq!(rig.on(Event::Synced), ["remember mesh", "release a"]);
+}
+
+#[test]
+fn an_uninstall_that_cannot_read_the_source_withdraws_the_pods_on_record() {
+    let mut rig = Rig::unsynced();
+    restore(&mut rig, vec![restored("a", Some(&Arc::new(stand_in())), Stage::In)], true);
+    rig.done("a", Ended::Announced(Ok(())));
+    rig.done("a", Ended::Inspected(Ok(None)));
+    assert_eq!(rig.on(Event::WithdrawAll), ["release a"]);
+    rig.done("a", Ended::Released(Ok(())));
+    assert_eq!(rig.later(1), ["retract u-a"]);
+    assert_eq!(rig.done("a", Ended::Retracted), ["unredirect a"]);
+    assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), [""; 0]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::*;
 use super::cluster::{Life, Sandbox};
 use super::node::{Call, Node, Untold};
+use crate::netns::NetnsId;
 
 impl Node {
     /// One thing happens.
@@ -303,7 +304,7 @@ impl Node {
                 assert!(self.is_served(uid, id), "{uid} is said to be enrolled without a proxy");
             } else {
                 assert_eq!(life.status, None, "{uid} is not wanted");
-                assert!(id.is_none_or(|id| !self.kernel.contains(&id)), "{uid} keeps rules");
+                assert!(id.is_none_or(|id| self.is_free(id)), "{uid} keeps rules");
                 assert!(self.has_forgotten(uid), "{uid} is not wanted and not forgotten");
             }
         }
@@ -319,15 +320,21 @@ impl Node {
         assert_eq!(owed, [], "calls without an answer");
     }
 
+    /// No rule of ours is there.
+    fn is_free(&self, netns: NetnsId) -> bool {
+        !self.kernel.contains(&netns) && !self.released.contains(&netns)
+    }
+
     /// Every pod leaves the mesh, and none comes in any more.
     pub(super) fn uninstall(&mut self) {
         self.uninstalled = true;
+        self.refused = self.rng.bool();
         self.on(Event::WithdrawAll);
         self.settle();
         for (uid, life) in self.lives.iter().filter(|(_, life)| !life.stuck) {
-            assert_eq!(life.status, None, "{uid} after the uninstall");
+            assert!(self.refused || life.status.is_none(), "{uid} after the uninstall");
             let id = life.sandbox.as_ref().map(Sandbox::id);
-            assert!(id.is_none_or(|id| !self.kernel.contains(&id)), "{uid} keeps rules after the uninstall");
+            assert!(id.is_none_or(|id| self.is_free(id)), "{uid} keeps rules after the uninstall");
         }
     }
 }

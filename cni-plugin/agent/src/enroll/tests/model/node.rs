@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) untold: VecDeque<Untold>,
     /// Namespaces in which the kernel has our rules.
     pub(super) kernel: BTreeSet<NetnsId>,
+    /// Namespaces in which it has only those that bring replies back.
+    pub(super) released: BTreeSet<NetnsId>,
     /// The newest last.
     pub(super) proxies: Vec<Proxy>,
     book: BTreeMap<PodUid, Option<Arc<Netns>>>,
@@ -38,6 +40,8 @@ pub(super) struct Node {
     /// Once the disturbances are over, nothing fails.
     pub(super) calm: bool,
     pub(super) uninstalled: bool,
+    /// The agent's rights went before it did: it can write nothing.
+    pub(super) refused: bool,
 }
 
 pub(super) enum Untold {
@@ -105,6 +109,8 @@ impl Node {
             made: 0,
             untold: VecDeque::from([Untold::Namespace, Untold::Synced]),
             kernel: BTreeSet::new(),
+            released: BTreeSet::new(),
+            refused: false,
             proxies: Vec::new(),
             book: BTreeMap::new(),
             serving: false,
@@ -167,12 +173,11 @@ impl Node {
                 self.book.remove(uid);
                 self.begin(uid.clone(), command);
             }
-            Command::Unredirect { pod, .. } => {
+            Command::Release { pod, .. } | Command::Unredirect { pod, .. } => {
                 let uid = PodUid(pod.metadata.uid.clone());
                 let status = self.lives.get(&uid).and_then(|life| life.status);
-                assert_ne!(
-                    status,
-                    Some(Redirection::Enabled),
+                assert!(
+                    self.refused || status != Some(Redirection::Enabled),
                     "{uid} loses its rules and is said to be enrolled"
                 );
                 self.begin(uid, command);
@@ -248,14 +253,23 @@ impl Node {
             Command::Redirect { netns, .. } => {
                 if !fails {
                     self.kernel.insert(netns.id());
+                    self.released.remove(&netns.id());
                     self.sandboxes()
                         .filter(|one| one.id() == netns.id())
                         .for_each(|one| one.surprise = false);
                 }
                 Ended::Redirected(result())
             }
+            Command::Release { netns, .. } => {
+                if !fails {
+                    self.kernel.remove(&netns.id());
+                    self.released.insert(netns.id());
+                }
+                Ended::Released(result())
+            }
             Command::Unredirect { netns, .. } => {
                 self.kernel.remove(&netns.id());
+                self.released.remove(&netns.id());
                 Ended::Unredirected(result())
             }
             Command::Announce { netns, .. } => {
@@ -303,6 +317,9 @@ impl Node {
     }
 
     fn record(&mut self, uid: &PodUid, value: Option<Redirection>) -> Result<(), String> {
+        if self.refused {
+            return Err("forbidden".to_owned());
+        }
         let Some(life) = self.lives.get_mut(uid).filter(|life| life.present) else {
             return if value.is_some() { Err("the pod is gone".to_owned()) } else { Ok(()) };
         };
