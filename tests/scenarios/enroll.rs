@@ -189,7 +189,7 @@ pub(crate) fn a_proxy_that_crashed_comes_back_to_its_pods() {
 }
 
 /// The rules of ours in a pod, by whichever backend, as its program prints them.
-fn rules(pod: &Pod) -> String {
+pub(super) fn rules(pod: &Pod) -> String {
     let programs: [&[&str]; 5] = [
         &["iptables-nft-save"],
         &["ip6tables-nft-save"],
@@ -214,7 +214,7 @@ fn rules(pod: &Pod) -> String {
 }
 
 /// The TCP ports that something in the pod listens on.
-fn listeners(pod: &Pod) -> Vec<u16> {
+pub(super) fn listeners(pod: &Pod) -> Vec<u16> {
     let tables = pod.run(|| {
         ["tcp", "tcp6"].map(|table| {
             std::fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default()

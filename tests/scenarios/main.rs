@@ -13,6 +13,7 @@ mod inbound;
 mod inputs;
 mod install;
 mod lab;
+mod pains;
 mod policy;
 mod probes;
 mod process;
@@ -71,6 +72,9 @@ const TRIALS: &[Trial] = {
         install::an_agent_that_ends_for_another_leaves_the_plugin_and_pods_in_the_mesh,
         install::another_writer_of_the_chain_is_named_and_loses_in_the_end,
         install::a_file_of_its_own_keeps_the_plugin_first_while_another_rewrites_the_chain,
+        pains::after_a_reboot_pods_are_measured_and_not_taken_at_their_annotation_s_word,
+        pains::bad_pods_keep_no_node_from_serving_the_others_through_restarts,
+        pains::connections_live_through_every_enrollment_and_withdrawal,
         policy::a_denied_client_is_reset_and_others_are_served,
         policy::an_allow_policy_admits_only_whom_it_names,
         policy::strict_refuses_plaintext_and_admits_the_mesh,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::cluster::Key;
-use super::cni::{CniError, Sandbox};
+use super::cni::{Chain, CniError, Sandbox};
 use super::eventually::{eventually, within};
 use super::http::{Curl, curl};
 use super::netns::Netns;
@@ -382,6 +382,38 @@ impl Pod {
     /// As [`Pod::connect`], for connections that may be refused.
     pub fn try_connect(&self, to: SocketAddr) -> std::io::Result<Conn> {
         Conn::open(self.netns(), to)
+    }
+
+    /// Gives it another network namespace with its addresses, under its UID, by a chain that lacks the mesh's plugin: as
+    /// after a reboot, when another writer of the chain was first. Its programs end.
+    #[must_use]
+    pub fn moved_unseen(&self) -> Self {
+        for process in self.0.processes.lock().drain(..) {
+            process.kill();
+        }
+        let chain = Chain { host: self.0.node.netns().clone(), plugin: None };
+        let old = &self.0.sandbox;
+        chain.del(old).unwrap_or_else(|e| panic!("take {} down: {e}", self.name()));
+        old.netns.remove();
+        let sandbox = Sandbox {
+            netns: Netns::create(old.netns.name()),
+            container_id: format!("{}-again", old.container_id),
+            ..old.clone()
+        };
+        let result = chain.add(&sandbox).unwrap_or_else(|e| panic!("move {}: {e}", self.name()));
+        let moved = Self(Arc::new(Inner {
+            shared: Arc::clone(&self.0.shared),
+            node: Arc::clone(&self.0.node),
+            key: self.0.key.clone(),
+            sandbox,
+            result,
+            processes: Mutex::new(Vec::new()),
+        }));
+        let mut pods = self.0.shared.pods.lock();
+        pods.retain(|pod| pod.uid() != self.uid());
+        pods.push(moved.clone());
+        drop(pods);
+        moved
     }
 
     /// Deletes the pod as a kubelet would: its programs end, DEL in reverse, the namespace goes, the object goes.
