@@ -37,6 +37,7 @@ async fn a_running_pod_follows_the_label_of_its_namespace() {
     assert!(!rig.is_enabled("shop", "a"), "peers are told before a pod is released");
     assert!(!netns.is_captured(), "a pod is released before its proxy goes");
     eventually("the status goes", || rig.status("shop", "a").is_none()).await;
+    assert!(!netns.run("iptables-save", &[]).contains("ISTIO_"), "no chain stays behind");
     assert!(!netns.run("ip", &["rule"]).contains("lookup 100"), "no policy rule stays behind");
 }
 

@@ -84,8 +84,9 @@ impl PodNetns {
     }
 
     /// Whether anything of ours is inside.
+    /// Whether connections that begin are redirected; rules for the replies of others may be there either way.
     pub(crate) fn is_captured(&self) -> bool {
-        self.run("iptables-save", &[]).contains("ISTIO_OUTPUT")
+        self.run("iptables-save", &[]).contains("-j REDIRECT")
     }
 
     pub(crate) fn fd(&self) -> OwnedFd {
