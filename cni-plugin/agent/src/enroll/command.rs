@@ -13,7 +13,7 @@ use crate::model::{Pod, Redirection};
 use crate::netns::Netns;
 use crate::report::Report;
 
-/// What the shell is to do. Steps for a pod end with exactly one [`Event::Done`].
+/// What the shell is to do. Steps for a pod end with exactly one [`Event::Done`](super::Event::Done).
 #[derive(Debug)]
 pub enum Command {
     /// Step: look for the pod's network namespace.

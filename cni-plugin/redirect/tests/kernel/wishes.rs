@@ -1,5 +1,6 @@
 //! Pods that want something of their own: plain traffic for themselves, DNS by the proxy, machines behind an interface.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
@@ -93,11 +94,22 @@ fn ask(query: &UdpSocket, of: SocketAddr, answers: &UdpSocket) {
     query.set_read_timeout(Some(PATIENCE)).unwrap();
     query.send_to(b"question", of).unwrap();
     let mut got = [0; 16];
-    let (length, from) = answers.recv_from(&mut got).unwrap();
+    let (length, from) = receive(answers, &mut got);
     assert_eq!(got.get(..length), Some(&b"question"[..]));
     answers.send_to(b"answer", from).unwrap();
-    let (length, from) = query.recv_from(&mut got).unwrap();
+    let (length, from) = receive(query, &mut got);
     assert_eq!((got.get(..length), from), (Some(&b"answer"[..]), of));
+}
+
+/// A read with a limit is not taken up again by the kernel after a signal, such as the end of a program.
+#[track_caller]
+fn receive(socket: &UdpSocket, into: &mut [u8]) -> (usize, SocketAddr) {
+    loop {
+        match socket.recv_from(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received.unwrap(),
+        }
+    }
 }
 
 fn a_pod_that_changes_its_wishes_is_brought_to_them(backend: &Backend, family: Family) {
