@@ -19,7 +19,7 @@ use crate::eligible::{self, Policy};
 use crate::selector;
 
 pub use self::backend::RawBackend;
-pub use self::enrollment::{Canary, RawEnrollment};
+pub use self::enrollment::{Canary, RawEnrollment, Unproved};
 pub use self::install::{Install, RawInstall};
 pub use self::kubernetes::{Kubernetes, Raw as RawKubernetes, Server};
 pub use self::probing::{Probing, RawProbing};
@@ -146,6 +146,7 @@ pub struct Places {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     pub canary: Canary,
+    pub unproved: Unproved,
     /// Between two measurements of one enrolled pod; `None` never measures.
     pub measure: Option<Duration>,
     /// Between taking a pod's status away and ending its capture, and between that and its proxy's end.
@@ -261,7 +262,8 @@ fn timing(errors: &mut Errors, raw: &Raw) -> Timing {
     let grace = ("withdraw-grace", "WITHDRAW_GRACE");
     let deadline = ("plugin-deadline", "PLUGIN_DEADLINE");
     Timing {
-        canary: enrollment::canary(errors, raw.enrollment.clone()),
+        canary: enrollment::canary(errors, &raw.enrollment),
+        unproved: enrollment::unproved(errors, &raw.enrollment),
         measure: Some(measure).filter(|every| !every.is_zero()),
         withdraw_grace: errors.span(raw.withdraw_grace.clone(), grace, WITHDRAW_GRACE),
         pod_wait: errors.span(raw.pod_wait.clone(), ("pod-wait", "POD_WAIT"), POD_WAIT),

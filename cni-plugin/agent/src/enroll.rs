@@ -354,7 +354,8 @@ impl Enrollment {
         let Some(goal) = self.pods.get(uid).map(|entry| self.goal(entry)) else {
             return;
         };
-        let around = Around { now, canary: self.timing.canary, proxies: self.proxies > 0 };
+        let Timing { canary, unproved, .. } = self.timing;
+        let around = Around { now, canary, unproved, proxies: self.proxies > 0 };
         let Some(entry) = self.pods.get_mut(uid) else {
             return;
         };

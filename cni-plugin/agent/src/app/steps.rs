@@ -78,25 +78,7 @@ impl Driver {
                 let finder = self.finder.clone();
                 self.step(open, uid_of(&pod), async move { find(&finder, &pod, ips).await });
             }
-            Command::Redirect { pod, netns } => {
-                self.read_probes(&pod, open);
-                let (redirect, metrics) = (Arc::clone(&self.redirect), self.metrics.clone());
-                let ended = |result| match result {
-                    Ok(Applied { dns_missing: true, .. }) => Ended::RedirectedButDns,
-                    Ok(Applied { dns_missing: false, .. }) => Ended::Redirected(Ok(())),
-                    Err(why) => Ended::Redirected(Err(why)),
-                };
-                let (exemptions, runtime) = (self.exemptions.clone(), Handle::current());
-                self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
-                    // The other way round, a pod that runs would fail its probes meanwhile.
-                    runtime.block_on(exemptions.settled()).map_err(PodRulesError::Probes)?;
-                    let applied = redirect.apply(&netns, &pod)?;
-                    if applied.ipv6_left_alone {
-                        metrics.pods.ipv6_left_alone();
-                    }
-                    Ok::<_, PodRulesError>(applied)
-                });
-            }
+            Command::Redirect { pod, netns } => self.redirect(open, &pod, netns),
             Command::Release { pod, netns } => {
                 let redirect = Arc::clone(&self.redirect);
                 self.blocking_step(open, &Arc::clone(&pod), "release", Ended::Released, move || {
@@ -107,6 +89,17 @@ impl Driver {
                 let redirect = Arc::clone(&self.redirect);
                 let work = move || redirect.remove(&netns);
                 self.blocking_step(open, &pod, "unredirect", Ended::Unredirected, work);
+            }
+            Command::Refuse { pod, netns } => {
+                tracing::info!(pod = %pod.full_name(), "a pod is not proved: its connections past the proxy are refused");
+                let redirect = Arc::clone(&self.redirect);
+                let work = move || redirect.refuse_outbound(&netns);
+                self.blocking_step(open, &pod, "refuse", Ended::Refused, work);
+            }
+            Command::Allow { pod, netns } => {
+                let redirect = Arc::clone(&self.redirect);
+                let work = move || redirect.allow_outbound(&netns);
+                self.blocking_step(open, &pod, "allow", Ended::Allowed, work);
             }
             Command::Announce { uid, info, netns } => {
                 let name = format!("{}/{}", info.namespace, info.name);
@@ -138,6 +131,27 @@ impl Driver {
                 });
             }
         }
+    }
+
+    fn redirect(&self, open: &mut Open, pod: &Arc<Pod>, netns: Arc<Netns>) {
+        self.read_probes(pod, open);
+        let (redirect, metrics) = (Arc::clone(&self.redirect), self.metrics.clone());
+        let ended = |result| match result {
+            Ok(Applied { dns_missing: true, .. }) => Ended::RedirectedButDns,
+            Ok(Applied { dns_missing: false, .. }) => Ended::Redirected(Ok(())),
+            Err(why) => Ended::Redirected(Err(why)),
+        };
+        let (exemptions, runtime) = (self.exemptions.clone(), Handle::current());
+        let pod = Arc::clone(pod);
+        self.blocking_step(open, &Arc::clone(&pod), "redirect", ended, move || {
+            // The other way round, a pod that runs would fail its probes meanwhile.
+            runtime.block_on(exemptions.settled()).map_err(PodRulesError::Probes)?;
+            let applied = redirect.apply(&netns, &pod)?;
+            if applied.ipv6_left_alone {
+                metrics.pods.ipv6_left_alone();
+            }
+            Ok::<_, PodRulesError>(applied)
+        });
     }
 
     fn gap(&self, pod: &Pod, proof: Proof, why: &str) {
@@ -247,6 +261,8 @@ const fn told(ended: &Ended) -> (Step, bool) {
         Ended::Inspected(result) => (Step::Measure, result.is_ok()),
         Ended::Proved(result) => (Step::Prove, matches!(result, Ok(Landing::Proxy | Landing::Unroutable))),
         Ended::Saved => (Step::Save, true),
+        Ended::Refused(result) => (Step::Refuse, result.is_ok()),
+        Ended::Allowed(result) => (Step::Allow, result.is_ok()),
     }
 }
 

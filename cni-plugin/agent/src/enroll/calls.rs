@@ -205,9 +205,11 @@ pub(super) fn settle(entry: &mut Entry, goal: Goal, now: Moment, out: &mut Vec<C
         Goal::Dead => Some(failed("the pod is deleted or has ended", false)),
     };
     if let Some(outcome) = outcome {
-        if outcome == Outcome::Enrolled {
+        // Either way it runs from now on.
+        if matches!(outcome, Outcome::Enrolled | Outcome::NotSelected) {
             entry.sandbox.starting = false;
-        } else {
+        }
+        if outcome != Outcome::Enrolled {
             let checks = entry.checks.drain(..);
             out.extend(checks.map(|request| Command::Answer { request, outcome: outcome.clone() }));
         }
@@ -270,7 +272,9 @@ fn reason(entry: &Entry) -> &str {
             | Step::Unredirect
             | Step::Retract
             | Step::Inspect(_)
-            | Step::Save(..),
+            | Step::Save(..)
+            | Step::Refuse(_)
+            | Step::Allow(_),
         )
         | None => "the node agent is not done with it yet",
     }

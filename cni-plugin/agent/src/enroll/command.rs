@@ -36,6 +36,10 @@ pub enum Command {
     Prove { pod: Arc<Pod>, netns: Arc<Netns> },
     /// Step: keep a record of the pod for the next agent.
     Save { pod: Arc<Pod>, netns: Arc<Netns>, container: Option<String>, ips: Vec<IpAddr>, stage: Stage },
+    /// Step: refuse what would leave the pod past the proxy.
+    Refuse { pod: Arc<Pod>, netns: Arc<Netns> },
+    /// Step: end that.
+    Allow { pod: Arc<Pod>, netns: Arc<Netns> },
     /// The pod's record is not needed any more.
     Forget { uid: PodUid },
     /// Whether every pod that a proxy may serve has a record by now.

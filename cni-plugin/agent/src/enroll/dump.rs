@@ -3,7 +3,7 @@
 use cni_plugin_wire::zds::PodUid;
 use serde::Serialize;
 
-use super::entry::{Entry, Goal, Rules, Step};
+use super::entry::{Entry, Goal, Outbound, Rules, Step};
 use super::{Enrollment, Moment};
 use crate::eligible::Verdict;
 use crate::model::Redirection;
@@ -30,6 +30,8 @@ pub struct PodState {
     pub announced: Option<String>,
     /// The namespace from which a canary connection came to the proxy.
     pub proved: Option<String>,
+    /// New connections of the pod that would go past the proxy are refused.
+    pub refused: bool,
     /// What its record says to the next agent: `in`, or `leaving`.
     pub saved: Option<&'static str>,
     /// What the control plane reads.
@@ -123,6 +125,7 @@ impl Enrollment {
             },
             announced: entry.announced.map(written),
             proved: entry.proved.map(written),
+            refused: matches!(entry.outbound, Outbound::Refused(_)),
             saved: entry.saved.map(|(_, stage)| stage.word()),
             recorded: entry.recorded.map(Redirection::value),
             step: entry.busy.map(Step::name),

@@ -37,6 +37,8 @@ pub(super) enum Step {
     Inspect(NetnsId),
     Prove(NetnsId),
     Save(NetnsId, Stage),
+    Refuse(NetnsId),
+    Allow(NetnsId),
 }
 
 /// What the pod's record says to the next agent.
@@ -63,6 +65,8 @@ impl Step {
             Self::Inspect(_) => "inspect",
             Self::Prove(_) => "prove",
             Self::Save(..) => "save",
+            Self::Refuse(_) => "refuse",
+            Self::Allow(_) => "allow",
         }
     }
 }
@@ -96,6 +100,15 @@ pub(super) enum Rules {
     In(NetnsId),
     /// Only those that bring back the replies of connections that the proxy carries.
     Released(NetnsId),
+}
+
+/// Whether the pod's connections past the proxy are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outbound {
+    Allowed,
+    /// An earlier agent may have refused them, or it failed half way.
+    Unknown,
+    Refused(NetnsId),
 }
 
 /// The pod's network namespace and how it became known.
@@ -137,6 +150,7 @@ pub(super) struct Entry {
     pub(super) inherited: bool,
     pub(super) sandbox: Sandbox,
     pub(super) rules: Rules,
+    pub(super) outbound: Outbound,
     /// The rules were put in place before a proxy served the pod and lack those of DNS.
     pub(super) dns_due: bool,
     /// The namespace with which the proxies' book names the pod: a proxy that connects is told.
@@ -189,6 +203,7 @@ impl Entry {
             inherited: recorded.is_some(),
             sandbox: Sandbox::default(),
             rules: if recorded.is_some() { Rules::Claimed } else { Rules::Absent },
+            outbound: if recorded.is_some() { Outbound::Unknown } else { Outbound::Allowed },
             dns_due: false,
             offered: None,
             announced: None,
@@ -223,11 +238,7 @@ impl Entry {
             return false;
         };
         let id = netns.id();
-        self.rules == Rules::In(id)
-            && !self.dns_due
-            && self.announced == Some(id)
-            && (!self.proving || self.proved == Some(id))
-            && self.recorded == Some(Redirection::Enabled)
+        self.captured(id) && !self.dns_due && self.recorded == Some(Redirection::Enabled)
     }
 
     /// Nothing of ours is in the pod, at its proxy or in its status.
@@ -250,7 +261,7 @@ impl Entry {
         let known = self.sandbox.netns.take().filter(|known| known.id() == netns.id());
         if known.is_none() {
             self.unprove();
-            self.rules = Rules::Absent;
+            self.nothing_inside();
         }
         self.sandbox = Sandbox {
             netns: Some(known.unwrap_or(netns)),
@@ -279,7 +290,9 @@ impl Entry {
             Some(netns) if known == Some(netns.id()) => false,
             Some(netns) => {
                 // What an earlier agent put there is known to be there only once it was looked for.
-                self.rules = if known.is_some() { Rules::Absent } else { self.rules };
+                if known.is_some() {
+                    self.nothing_inside();
+                }
                 self.unprove();
                 let ips = std::mem::take(&mut self.sandbox.ips);
                 self.sandbox = Sandbox { netns: Some(netns), ips, ..Sandbox::default() };
@@ -307,6 +320,19 @@ impl Entry {
         self.refused = 0;
     }
 
+    /// A namespace that is new has nothing of ours.
+    const fn nothing_inside(&mut self) {
+        self.rules = Rules::Absent;
+        self.outbound = Outbound::Allowed;
+    }
+
+    /// Nothing that the pod sends over TCP goes past the proxy, as far as is to be proved.
+    pub(super) fn captured(&self, id: NetnsId) -> bool {
+        self.rules == Rules::In(id)
+            && self.announced == Some(id)
+            && (!self.proving || self.proved == Some(id))
+    }
+
     /// The addresses by which the pod's namespace is told from others.
     pub(super) fn ips(&self) -> Vec<IpAddr> {
         let shown = self.pod.ips();
@@ -318,7 +344,7 @@ impl Entry {
         let gone = self.sandbox.netns.take().map(|netns| netns.id());
         self.sandbox = Sandbox { gone, ..Sandbox::default() };
         self.unprove();
-        self.rules = Rules::Absent;
+        self.nothing_inside();
         self.measure_at = None;
         self.inspect = false;
         self.canary = false;

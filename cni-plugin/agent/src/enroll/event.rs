@@ -123,6 +123,8 @@ pub enum Ended {
     /// Where a canary came to.
     Proved(Result<Landing, String>),
     Saved,
+    Refused(Result<(), String>),
+    Allowed(Result<(), String>),
 }
 
 impl Moment {

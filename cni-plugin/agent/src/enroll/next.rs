@@ -1,8 +1,8 @@
 //! The next step for one pod.
 
 use super::Moment;
-use super::entry::{Entry, Goal, Rules, Sandbox, Stage, Step};
-use crate::config::Canary;
+use super::entry::{Entry, Goal, Outbound, Rules, Sandbox, Stage, Step};
+use crate::config::{Canary, Unproved};
 use crate::model::Redirection;
 use crate::netns::NetnsId;
 
@@ -11,6 +11,7 @@ use crate::netns::NetnsId;
 pub(super) struct Around {
     pub(super) now: Moment,
     pub(super) canary: Canary,
+    pub(super) unproved: Unproved,
     /// Some proxy is connected.
     pub(super) proxies: bool,
 }
@@ -37,6 +38,9 @@ impl Entry {
     fn next_in(&mut self, around: Around) -> Option<Step> {
         self.leaving_at = None;
         self.unsaid = false;
+        if let Some(step) = self.next_refusing(around) {
+            return Some(step);
+        }
         if self.pending && self.recorded.is_none() {
             return Some(Step::Record(Some(Redirection::Pending)));
         }
@@ -69,6 +73,9 @@ impl Entry {
         if self.saved != Some((id, Stage::In)) {
             return Some(Step::Save(id, Stage::In));
         }
+        if self.may_speak(id, around) {
+            return Some(Step::Allow(id));
+        }
         if self.unheard(id, around) {
             return Some(Step::Retract);
         }
@@ -93,6 +100,33 @@ impl Entry {
             return around.proxies.then_some(Step::Prove(id));
         }
         (self.recorded != Some(Redirection::Enabled)).then_some(Step::Record(Some(Redirection::Enabled)))
+    }
+
+    /// A pod that runs and is not proved speaks to nobody, and that waits for no other step's next attempt. One whose start
+    /// is held back has its rules before it runs. What cannot be refused does not keep the pod from being captured.
+    fn next_refusing(&self, around: Around) -> Option<Step> {
+        let id = self.sandbox.netns.as_ref()?.id();
+        let refuse = around.unproved == Unproved::Refuse
+            && !self.sandbox.starting
+            && !self.captured(id)
+            && self.outbound != Outbound::Refused(id)
+            && self.failed_at != Some(Step::Refuse(id).name());
+        if !refuse {
+            return None;
+        }
+        // The next agent is to know of what it has to allow.
+        let known = self.saved == Some((id, Stage::In));
+        Some(if known { Step::Refuse(id) } else { Step::Save(id, Stage::In) })
+    }
+
+    /// Something may be refused, and is not to be any more. Where nothing is to be refused at all a pod waits for no proof:
+    /// it may be the proof that cannot be had.
+    fn may_speak(&self, id: NetnsId, around: Around) -> bool {
+        let due = match around.unproved {
+            Unproved::Refuse => self.captured(id),
+            Unproved::Allow => self.offered == Some(id),
+        };
+        due && self.outbound != Outbound::Allowed
     }
 
     fn next_measuring(&self, id: NetnsId, around: Around) -> Option<Step> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cni_plugin_wire::zds::WorkloadInfo;
 
-use super::entry::{Entry, Rules, Step};
+use super::entry::{Entry, Outbound, Rules, Step};
 use super::{Command, Ended, Moment, calls};
 use crate::canary::Landing;
 use crate::metrics::Proof;
@@ -46,17 +46,11 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             }
             result.err()
         }
-        (Step::Release(id), Ended::Released(result)) => {
-            if current == Some(id) {
-                entry.rules = if result.is_ok() { Rules::Released(id) } else { Rules::Unknown };
-            }
-            result.err()
+        (Step::Release(id), Ended::Released(result)) if current == Some(id) => {
+            cleared(entry, Rules::Released(id), result)
         }
-        (Step::Unredirect, Ended::Unredirected(result)) => {
-            // What could not be removed can be half gone.
-            entry.rules = if result.is_ok() { Rules::Absent } else { Rules::Unknown };
-            result.err()
-        }
+        (Step::Release(_), Ended::Released(result)) => result.err(),
+        (Step::Unredirect, Ended::Unredirected(result)) => cleared(entry, Rules::Absent, result),
         (Step::Announce(id), Ended::Announced(result)) => {
             entry.booked = true;
             if result.is_ok() {
@@ -87,6 +81,8 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
             entry.saved = Some((id, stage));
             None
         }
+        (Step::Refuse(id), Ended::Refused(result)) => refused(entry, current == Some(id), result),
+        (Step::Allow(id), Ended::Allowed(result)) => allowed(entry, current == Some(id), result),
         (_, _) => Some("another step ended than was under way".to_owned()),
     };
     match failure {
@@ -97,6 +93,34 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
         None if entry.failed_at.is_none_or(|at| at == step.name()) => entry.succeeded(),
         None => {}
     }
+}
+
+/// What was to be taken away is, and a refusal with it; what could not be can be half gone.
+fn cleared(entry: &mut Entry, left: Rules, result: Result<(), String>) -> Option<String> {
+    let (rules, outbound) =
+        if result.is_ok() { (left, Outbound::Allowed) } else { (Rules::Unknown, Outbound::Unknown) };
+    (entry.rules, entry.outbound) = (rules, outbound);
+    result.err()
+}
+
+fn refused(entry: &mut Entry, current: bool, result: Result<(), String>) -> Option<String> {
+    if let Some(netns) = entry.sandbox.netns.as_ref().filter(|_| current) {
+        let id = netns.id();
+        entry.outbound = if result.is_ok() { Outbound::Refused(id) } else { Outbound::Unknown };
+        // It goes with the rules, so there is something to take away.
+        entry.rules = if entry.rules == Rules::Absent { Rules::Unknown } else { entry.rules };
+    }
+    result.err()
+}
+
+fn allowed(entry: &mut Entry, current: bool, result: Result<(), String>) -> Option<String> {
+    if result.is_ok() && current {
+        entry.outbound = Outbound::Allowed;
+        if entry.failed_at == Some("refuse") {
+            entry.succeeded(); // what could not be refused need not be
+        }
+    }
+    result.err()
 }
 
 fn inspected(
@@ -189,5 +213,7 @@ pub(super) fn command(entry: &Entry, step: Step) -> Option<Command> {
             let (container, ips) = (entry.sandbox.container.clone(), entry.ips());
             netns.map(|netns| Command::Save { pod, netns, container, ips, stage })
         }
+        Step::Refuse(_) => netns.map(|netns| Command::Refuse { pod, netns }),
+        Step::Allow(_) => netns.map(|netns| Command::Allow { pod, netns }),
     }
 }

@@ -2,11 +2,13 @@ mod informers;
 mod measure;
 mod model;
 mod probes;
+mod refuse;
 mod restore;
 
 use cni_plugin_wire::event::Outcome;
 
 use super::*;
+use crate::config::Unproved;
 use crate::netns::Netns;
 use crate::netns::tests::stand_in;
 use crate::selector;
@@ -30,6 +32,7 @@ impl Rig {
         };
         let timing = Timing {
             canary: Canary::Off,
+            unproved: Unproved::Allow,
             measure: Some(Duration::from_secs(30)),
             withdraw_grace: Duration::from_secs(1),
             pod_wait: Duration::from_secs(3),
@@ -63,17 +66,26 @@ impl Rig {
         (enrolled, pending + unproved + without_netns)
     }
 
-    /// All commands, and those that follow once records are written, as they always are.
+    /// All commands, and those that follow once records are written, as they always are, and once pods may speak that an
+    /// earlier agent may have refused.
     fn all(&mut self, event: Event) -> Vec<Command> {
+        let allows = self.machine.timing.unproved == Unproved::Allow;
         let mut commands = self.machine.on(event, self.now);
         let mut at = 0;
         while let Some(command) = commands.get(at) {
-            if let Command::Save { pod, .. } = command {
-                let uid = PodUid(pod.metadata.uid.clone());
-                commands.extend(self.machine.on(Event::Done { uid, ended: Ended::Saved }, self.now));
+            let answered = if let Command::Save { pod, .. } = command {
+                Some((uid_of(pod), Ended::Saved))
+            } else if let Command::Allow { pod, .. } = command {
+                allows.then(|| (uid_of(pod), Ended::Allowed(Ok(()))))
+            } else {
+                None
+            };
+            if let Some((uid, ended)) = answered {
+                commands.extend(self.machine.on(Event::Done { uid, ended }, self.now));
             }
             at += 1;
         }
+        commands.retain(|command| !(allows && matches!(command, Command::Allow { .. })));
         commands
     }
 
@@ -163,6 +175,8 @@ fn words(command: &Command) -> String {
         Command::Inspect { pod, .. } => format!("inspect {}", pod.metadata.name),
         Command::Prove { pod, .. } => format!("prove {}", pod.metadata.name),
         Command::Save { pod, stage, .. } => format!("save {} {}", pod.metadata.name, stage.word()),
+        Command::Refuse { pod, .. } => format!("refuse {}", pod.metadata.name),
+        Command::Allow { pod, .. } => format!("allow {}", pod.metadata.name),
         Command::Forget { uid } => format!("forget {uid}"),
         Command::RecordsComplete(complete) => format!("complete {complete}"),
         Command::Gap { pod, proof, why } => format!("gap {} {proof:?}: {why}", pod.metadata.name),
@@ -182,6 +196,10 @@ fn words(command: &Command) -> String {
             }
         },
     }
+}
+
+fn uid_of(pod: &Pod) -> PodUid {
+    PodUid(pod.metadata.uid.clone())
 }
 
 fn uid(pod: &str) -> PodUid {

@@ -47,6 +47,10 @@ pub enum Step {
     Prove,
     /// Keep the pod's record for the next agent.
     Save,
+    /// Refuse what would leave the pod past the proxy.
+    Refuse,
+    /// End that.
+    Allow,
 }
 
 /// What an enrolled pod's measurement found wrong.
@@ -165,6 +169,8 @@ impl Step {
             Self::Measure => "measure",
             Self::Prove => "prove",
             Self::Save => "save",
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
         };
         StepLabel { step }
     }

@@ -15,4 +15,5 @@ mod istio;
 mod kubernetes;
 mod plugin;
 mod redirect;
+mod refuse;
 mod rig;

@@ -197,7 +197,7 @@ impl Rig {
                 istio_run_dir: dir.text("istio"),
             },
             // The proxies here listen nowhere.
-            enrollment: RawEnrollment { canary: Some("off".to_owned()) },
+            enrollment: RawEnrollment { canary: Some("off".to_owned()), ..RawEnrollment::default() },
             ..Raw::default()
         };
         change(&mut raw, &dir);

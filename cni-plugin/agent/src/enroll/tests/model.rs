@@ -4,6 +4,7 @@
 mod chaos;
 mod cluster;
 mod node;
+mod outbound;
 
 use self::node::Node;
 
@@ -13,6 +14,7 @@ fn live(seeds: std::ops::Range<u64>, restarts: bool) {
         let mut node = Node::new(seed, restarts);
         for _ in 0..node.rng.usize(10..70) {
             node.disturb();
+            node.lets_nobody_out_unproved();
         }
         node.settle();
         node.holds_its_promises();

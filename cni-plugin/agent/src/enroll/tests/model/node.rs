@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::*;
 use super::cluster::{Life, Sandbox};
 use crate::canary::Landing;
-use crate::config::Canary;
+use crate::config::{Canary, Unproved};
 use crate::netns::NetnsId;
 
 pub(super) struct Node {
@@ -26,6 +26,9 @@ pub(super) struct Node {
     pub(super) kernel: BTreeSet<NetnsId>,
     /// Namespaces in which it has only those that bring replies back.
     pub(super) released: BTreeSet<NetnsId>,
+    /// Namespaces that are refused what would leave them past the proxy.
+    pub(super) shut_in: BTreeSet<NetnsId>,
+    pub(super) unproved: Unproved,
     /// The newest last.
     pub(super) proxies: Vec<Proxy>,
     book: BTreeMap<PodUid, Option<Arc<Netns>>>,
@@ -79,7 +82,7 @@ impl Drop for Node {
     }
 }
 
-fn machine() -> Enrollment {
+fn machine(unproved: Unproved) -> Enrollment {
     let policy = Policy {
         selectors: selector::parse(selector::DEFAULT).unwrap(),
         excluded_namespaces: BTreeSet::from(["kube-system".to_owned()]),
@@ -88,6 +91,7 @@ fn machine() -> Enrollment {
     };
     let timing = Timing {
         canary: Canary::On,
+        unproved,
         measure: Some(Duration::from_secs(30)),
         withdraw_grace: Duration::from_secs(1),
         pod_wait: Duration::from_secs(3),
@@ -98,9 +102,10 @@ fn machine() -> Enrollment {
 
 impl Node {
     pub(super) fn new(seed: u64, restarts: bool) -> Self {
+        let unproved = if seed.is_multiple_of(2) { Unproved::Allow } else { Unproved::Refuse };
         let mut node = Self {
             rng: fastrand::Rng::with_seed(seed),
-            machine: machine(),
+            machine: machine(unproved),
             now: Moment::default(),
             trace: vec![format!("seed {seed}")],
             restarts,
@@ -111,6 +116,8 @@ impl Node {
             kernel: BTreeSet::new(),
             released: BTreeSet::new(),
             refused: false,
+            shut_in: BTreeSet::new(),
+            unproved,
             proxies: Vec::new(),
             book: BTreeMap::new(),
             serving: false,
@@ -187,6 +194,8 @@ impl Node {
             | Command::Record { pod, .. }
             | Command::Inspect { pod, .. }
             | Command::Prove { pod, .. }
+            | Command::Refuse { pod, .. }
+            | Command::Allow { pod, .. }
             | Command::Save { pod, .. } => self.begin(PodUid(pod.metadata.uid.clone()), command),
         }
     }
@@ -264,12 +273,14 @@ impl Node {
                 if !fails {
                     self.kernel.remove(&netns.id());
                     self.released.insert(netns.id());
+                    self.shut_in.remove(&netns.id());
                 }
                 Ended::Released(result())
             }
             Command::Unredirect { netns, .. } => {
                 self.kernel.remove(&netns.id());
                 self.released.remove(&netns.id());
+                self.shut_in.remove(&netns.id());
                 Ended::Unredirected(result())
             }
             Command::Announce { netns, .. } => {
@@ -300,6 +311,11 @@ impl Node {
             }
             Command::Inspect { .. } => Ended::Inspected(Err("as it happens".to_owned())),
             Command::Prove { netns, .. } => Ended::Proved(Ok(self.landing(uid, netns.id()))),
+            Command::Refuse { netns, .. } => Ended::Refused(self.refuse(netns.id(), fails)),
+            Command::Allow { netns, .. } => {
+                self.shut_in.retain(|id| fails || *id != netns.id());
+                Ended::Allowed(result())
+            }
             Command::Save { pod, netns, container, stage, .. } => {
                 let (pod, container) = (Arc::clone(pod), container.clone());
                 self.records.insert(uid.clone(), Saved { pod, container, netns: netns.id(), stage: *stage });
@@ -335,6 +351,9 @@ impl Node {
     }
 
     fn landing(&self, uid: &PodUid, netns: NetnsId) -> Landing {
+        if !self.kernel.contains(&netns) && self.shut_in.contains(&netns) {
+            return Landing::Refused("nobody listens".to_owned());
+        }
         if !self.kernel.contains(&netns) {
             return Landing::Missed("nobody answers".to_owned());
         }
@@ -435,7 +454,9 @@ impl Node {
             }
         }
         self.say("the agent restarts");
-        self.machine = machine();
+        // It may have been told to let pods out that are not proved.
+        self.unproved = if self.chance(3) { Unproved::Allow } else { self.unproved };
+        self.machine = machine(self.unproved);
         self.now = Moment::default();
         (self.book, self.serving, self.calls) = (BTreeMap::new(), false, BTreeMap::new());
         self.proxies.iter_mut().for_each(|proxy| proxy.connected = false);
@@ -449,6 +470,8 @@ impl Node {
         if self.chance(6) {
             self.say("its records are lost");
             (self.records, self.complete) = (BTreeMap::new(), false);
+            // Only a reboot takes them, and that leaves no sandbox refused.
+            self.shut_in = BTreeSet::new();
         }
         let alive: BTreeMap<NetnsId, Arc<Netns>> =
             self.sandboxes().map(|sandbox| (sandbox.id(), Arc::clone(&sandbox.netns))).collect();
