@@ -1,0 +1,75 @@
+//! The command line: flags that all commands have, and one line for each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::{Color, Format};
+use crate::{Context, Error, Exit, version};
+
+/// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
+#[derive(Debug, Parser)]
+#[command(name = "adit", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Flags that all commands have.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that all commands have.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// The kubeconfig; as kubectl's: else $KUBECONFIG, else ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace of istiod and of the node components
+    #[arg(long, short = 'i', global = true, value_name = "NAMESPACE", default_value = "istio-system")]
+    pub istio_namespace: String,
+    /// How results are written to standard output
+    #[arg(long = "output", short = 'o', global = true, value_enum, default_value_t)]
+    pub format: Format,
+    /// Whether to use colors
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub color: Color,
+    /// Say more of what is asked of the cluster (-vv, -vvv: still more)
+    #[arg(long, short = 'v', global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The version of this tool
+    Version(version::Args),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The command could not do what was asked.
+    pub async fn run(self, context: &Context) -> Result<Exit, Error> {
+        match self {
+            Self::Version(args) => version::run(args, context).await,
+        }
+    }
+}
+
+/// As [`Exit::meaning`] has it; a test holds the two together.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  what was asked is done
+  1  it failed, or a check found errors
+  2  the command line or a given file cannot be used
+  3  a person said no, or somebody else owns what would have to change
+  4  what was waited for did not come in time";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! Why a command did not do what was asked: one enum over the commands' own, with the exit code and what to do next.
+
+use crate::{Exit, cluster};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster cannot be reached, or refused.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+}
+
+impl Error {
+    /// How the process ends.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Cluster(error) => error.exit(),
+        }
+    }
+
+    /// What to do about it, where we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cluster(error) => error.hint(),
+        }
+    }
+}
