@@ -101,7 +101,11 @@ labels:
 {{- $config = set $config "REPAIR_BROKEN_POD_LABEL_KEY" $repair.brokenPodLabelKey -}}
 {{- $config = set $config "REPAIR_BROKEN_POD_LABEL_VALUE" $repair.brokenPodLabelValue -}}
 {{- $config = set $config "NATIVE_NFTABLES" $values.global.nativeNftables -}}
-{{- $ours := list (list "canary" "ADIT_CANARY") (list "unprovedOutbound" "ADIT_UNPROVED_OUTBOUND") (list "measureInterval" "MEASURE_INTERVAL") (list "withdrawGrace" "WITHDRAW_GRACE") (list "uninstallWithin" "UNINSTALL_WITHIN") (list "podWait" "POD_WAIT") (list "iptables" "FORCE_IPTABLES_BINARY") (list "pluginLogLevel" "CNI_PLUGIN_LOG_LEVEL") (list "confGroupRead" "CNI_CONF_GROUP_READ") (list "statusNeedsAgent" "CNI_STATUS_NEEDS_AGENT") (list "proxyNamespace" "SYSTEM_NAMESPACE") -}}
+{{- /* Without quotes, YAML reads on and off as true and false. */ -}}
+{{- with include "adit.text" $values.adit.canary -}}
+{{- $config = set $config "ADIT_CANARY" (. | replace "true" "on" | replace "false" "off") -}}
+{{- end -}}
+{{- $ours := list (list "unprovedOutbound" "ADIT_UNPROVED_OUTBOUND") (list "measureInterval" "MEASURE_INTERVAL") (list "withdrawGrace" "WITHDRAW_GRACE") (list "uninstallWithin" "UNINSTALL_WITHIN") (list "podWait" "POD_WAIT") (list "iptables" "FORCE_IPTABLES_BINARY") (list "pluginLogLevel" "CNI_PLUGIN_LOG_LEVEL") (list "confGroupRead" "CNI_CONF_GROUP_READ") (list "statusNeedsAgent" "CNI_STATUS_NEEDS_AGENT") (list "proxyNamespace" "SYSTEM_NAMESPACE") -}}
 {{- range $pair := $ours -}}
 {{- with include "adit.text" (get $values.adit (index $pair 0)) -}}
 {{- $config = set $config (index $pair 1) . -}}

@@ -20,7 +20,7 @@ Names that begin with "adit." are helpers, those that begin with the chart's nam
 
 {{/*
 One map laid over another, as YAML: maps are merged, everything else of the upper map replaces what lies below, also what is
-empty. Given as a list of the lower and the upper map.
+empty; null over a map is an empty map. Given as a list of the lower and the upper map.
 */}}
 {{- define "adit.overlay" -}}
 {{- $lower := index . 0 | default dict -}}
@@ -35,6 +35,8 @@ empty. Given as a list of the lower and the upper map.
 {{- $below := get $lower $key -}}
 {{- if and (kindIs "map" $value) (kindIs "map" $below) -}}
 {{- $merged = set $merged $key (include "adit.overlay" (list $below $value) | fromYaml) -}}
+{{- else if and (kindIs "invalid" $value) (kindIs "map" $below) -}}
+{{- $merged = set $merged $key dict -}}
 {{- else -}}
 {{- $merged = set $merged $key $value -}}
 {{- end -}}
@@ -57,7 +59,7 @@ What was given, without Helm's own additions and the chart's defaults.
 {{- define "adit.given" -}}
 {{- $given := dict -}}
 {{- range $key, $value := .Values -}}
-{{- if ne $key "_internal_defaults_do_not_set" -}}
+{{- if not (or (eq $key "_internal_defaults_do_not_set") (and (eq $key "global") (kindIs "invalid" $value))) -}}
 {{- $given = set $given $key $value -}}
 {{- end -}}
 {{- end -}}
@@ -152,7 +154,7 @@ Given: image, hub, tag, ours (our name), theirs (Istio's name), version.
 {{- $resources := dict -}}
 {{- range $kind := list "limits" "requests" -}}
 {{- $amounts := dict -}}
-{{- range $name, $amount := get $ $kind -}}
+{{- range $name, $amount := get $ $kind | default dict -}}
 {{- if not (kindIs "invalid" $amount) -}}
 {{- $amounts = set $amounts $name $amount -}}
 {{- end -}}

@@ -65,6 +65,7 @@ annotations:
 {{/* Variables of the proxy, each once: those given by the user win over metadata, and metadata over the chart's. */}}
 {{- define "ztunnel.env" -}}
 {{- $values := . -}}
+{{- $snapshot := .adit.snapshot | default dict -}}
 {{- $istiod := printf "istiod%s.%s.svc:15012" (ternary (printf "-%s" (include "adit.text" .revision)) "" (ne (include "adit.text" .revision) "")) .istioNamespace -}}
 {{- $env := list (dict "name" "CA_ADDRESS" "value" (.caAddress | default $istiod)) -}}
 {{- $env = append $env (dict "name" "XDS_ADDRESS" "value" (.xdsAddress | default $istiod)) -}}
@@ -93,9 +94,9 @@ annotations:
 {{- if include "adit.on" (.peerCaCrl | default dict).enabled -}}
 {{- $env = append $env (dict "name" "CRL_PATH" "value" "/var/run/secrets/istio/crl/ca-crl.pem") -}}
 {{- end -}}
-{{- if include "adit.on" .adit.snapshot.enabled -}}
+{{- if include "adit.on" $snapshot.enabled -}}
 {{- $env = append $env (dict "name" "ADIT_SNAPSHOT_DIR" "value" "/var/lib/adit/proxy") -}}
-{{- $env = append $env (dict "name" "ADIT_SNAPSHOT_MAX_AGE" "value" (include "adit.text" .adit.snapshot.maxAge)) -}}
+{{- $env = append $env (dict "name" "ADIT_SNAPSHOT_MAX_AGE" "value" ($snapshot.maxAge | default "24h")) -}}
 {{- end -}}
 {{- with .adit.meshCIDRs -}}
 {{- $env = append $env (dict "name" "ADIT_MESH_CIDRS" "value" (join "," .)) -}}
