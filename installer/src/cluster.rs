@@ -8,8 +8,10 @@ use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+mod ask;
 mod error;
 
+pub use ask::{Applied, Conflict, How, MANAGER, Selection};
 pub use error::Error;
 
 /// A cluster, and what we call it.

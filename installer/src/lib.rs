@@ -5,8 +5,14 @@ pub mod cluster;
 mod context;
 mod error;
 mod exit;
+pub mod kind;
+pub mod object;
 pub mod output;
+pub mod plan;
+pub mod platform;
+pub mod release;
 pub mod version;
+pub mod wait;
 
 pub use context::Context;
 pub use error::Error;
