@@ -7,6 +7,7 @@ pub mod config;
 mod debug;
 pub mod eligible;
 pub mod enroll;
+pub mod facts;
 pub mod health;
 mod http_server;
 pub mod install;

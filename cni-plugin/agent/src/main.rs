@@ -1,5 +1,6 @@
 //! The node agent's process: reads its settings, logs, and ends on a signal.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cni_plugin_agent::app::{Agent, Parts};
 use cni_plugin_agent::config::{Config, Install, Raw, Source};
+use cni_plugin_agent::facts::Facts;
 use cni_plugin_agent::install::ask::Cluster;
 use cni_plugin_agent::install::depart::Departure;
 use cni_plugin_agent::install::leave::Heir;
@@ -37,6 +39,8 @@ enum Command {
         #[arg(long)]
         hand_back: bool,
     },
+    /// Say what this node is like, as JSON, and change nothing
+    Facts,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +74,10 @@ fn run(args: Args) -> anyhow::Result<()> {
             anyhow::bail!("{} setting(s) cannot be used", errors.len());
         }
     };
+    if matches!(args.command, Some(Command::Facts)) {
+        let facts = serde_json::to_string(&Facts::gather(&config)).context("write the facts down")?;
+        return writeln!(std::io::stdout(), "{facts}").context("write the facts");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let outcome = runtime.block_on(serve(config, log, args.command));
@@ -127,7 +135,8 @@ async fn end(
     told: impl Future<Output = ()>,
 ) -> Option<Heir> {
     let departure = match command {
-        None => {
+        // Facts are told without an agent.
+        None | Some(Command::Facts) => {
             let enough = CancellationToken::new();
             let keeping = tokio::spawn(lifecycle.clone().keep(enough.clone()));
             told.await;
