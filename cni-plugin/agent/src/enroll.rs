@@ -50,6 +50,8 @@ pub struct Enrollment {
     complete: Option<bool>,
     /// No pod is wanted any more.
     uninstalling: bool,
+    /// When the last event came: what was due by then has been looked at.
+    last: Moment,
 }
 
 /// Proxies stop serving what a snapshot leaves out, so none is given before it can be complete.
@@ -79,6 +81,7 @@ impl Enrollment {
             proxies: 0,
             complete: None,
             uninstalling: false,
+            last: Moment(Duration::ZERO),
         }
     }
 
@@ -86,10 +89,12 @@ impl Enrollment {
     #[must_use]
     pub fn on(&mut self, event: Event, now: Moment) -> Vec<Command> {
         let mut out = Vec::new();
+        let due = self.due(now);
+        self.last = self.last.max(now);
         let touched = self.take(event, now, &mut out);
         self.unpark(now, &mut out);
         let uids: Vec<PodUid> = match touched {
-            Touched::Pods(uids) => uids,
+            Touched::Pods(uids) => uids.into_iter().chain(due).collect(),
             Touched::All => self.pods.keys().cloned().collect(),
         };
         for uid in uids {
@@ -102,16 +107,23 @@ impl Enrollment {
         out
     }
 
-    /// When [`Event::Tick`] is due if nothing happens before.
+    /// The pods whose time has come since the last event. One that waits for nothing else is not looked at again for that.
+    fn due(&self, now: Moment) -> Vec<PodUid> {
+        let due = |entry: &&Entry| entry.wake(self.goal(entry), self.last).is_some_and(|at| at <= now);
+        self.pods.values().filter(due).map(|entry| entry.uid.clone()).collect()
+    }
+
+    /// When [`Event::Tick`] is due if nothing happens before: maybe a time that has passed already.
     #[must_use]
-    pub fn wake(&self, now: Moment) -> Option<Moment> {
+    pub fn wake(&self) -> Option<Moment> {
         let parked = self.parked.iter().map(|parked| parked.deadline);
         let gate = match &self.gate {
             Gate::Searching { deadline, .. } => Some(*deadline),
             Gate::Shut | Gate::Open => None,
         };
         let moving = |entry: &&Entry| self.synced || entry.restored.is_some();
-        let pods = self.pods.values().filter(moving).filter_map(|entry| entry.wake(self.goal(entry), now));
+        let pods =
+            self.pods.values().filter(moving).filter_map(|entry| entry.wake(self.goal(entry), self.last));
         gate.into_iter().chain(pods).chain(parked).min()
     }
 
@@ -127,24 +139,12 @@ impl Enrollment {
         self.uninstalling
     }
 
-    /// The pods that are still in the mesh, or partly, although all are to leave it, and those of which only the status
-    /// says so; `None` before the source is read.
-    #[must_use]
-    pub fn left(&self) -> Option<Vec<String>> {
-        let stays = |entry: &&Entry| !entry.withdrawn();
-        let name = |entry: &Entry| {
-            let status = if entry.rules == Rules::Absent && !entry.booked { " (its status)" } else { "" };
-            format!("{}{status}", entry.pod.full_name())
-        };
-        self.is_synced().then(|| self.pods.values().filter(stays).map(name).collect())
-    }
-
     fn take(&mut self, event: Event, now: Moment, out: &mut Vec<Command>) -> Touched {
         match event {
             Event::Restored { pods, complete } => self.restore(pods, complete, now, out),
             Event::NamespaceSeen(namespace) => self.namespace_seen(namespace, out),
             Event::NamespaceGone(name) => self.namespace_gone(&name, out),
-            Event::PodSeen { pod, recorded } => self.pod_seen(pod, recorded),
+            Event::PodSeen { pod, recorded } => self.pod_seen(pod, recorded, now),
             Event::PodGone(uid) => {
                 if let Some(entry) = self.pods.get_mut(&uid) {
                     entry.present = false;
@@ -243,7 +243,7 @@ impl Enrollment {
         Touched::Pods(touched)
     }
 
-    fn pod_seen(&mut self, pod: Arc<Pod>, recorded: Option<Redirection>) -> Touched {
+    fn pod_seen(&mut self, pod: Arc<Pod>, recorded: Option<Redirection>, now: Moment) -> Touched {
         let uid = PodUid(pod.metadata.uid.clone());
         if let Some(entry) = self.pods.get_mut(&uid) {
             if entry.pod != pod || !entry.present {
@@ -264,6 +264,7 @@ impl Enrollment {
                 entry.recorded = recorded;
                 entry.seen = true;
             }
+            entry.shows(recorded, now);
             entry.pod = pod;
             entry.present = true;
         } else if pod.spec.node_name == self.policy.node {
@@ -295,15 +296,20 @@ impl Enrollment {
     }
 
     fn open_gate(&mut self, now: Moment, out: &mut Vec<Command>) {
-        let Gate::Searching { left, deadline } = &mut self.gate else {
+        let Gate::Searching { left, deadline } = &self.gate else {
             return;
         };
-        let pods = &self.pods;
-        left.retain(|uid| pods.get(uid).is_some_and(|entry| entry.present && entry.offered.is_none()));
-        if left.is_empty() || now >= *deadline {
-            self.gate = Gate::Open;
+        let sought = |uid: &&PodUid| {
+            let entry = self.pods.get(*uid).filter(|entry| entry.offered.is_none());
+            entry.is_some_and(|entry| self.goal(entry) == Goal::In)
+        };
+        let (left, deadline): (BTreeSet<_>, _) = (left.iter().filter(sought).cloned().collect(), *deadline);
+        self.gate = if left.is_empty() || now >= deadline {
             out.push(Command::Serve);
-        }
+            Gate::Open
+        } else {
+            Gate::Searching { left, deadline }
+        };
     }
 
     fn remember(&mut self, out: &mut Vec<Command>) {

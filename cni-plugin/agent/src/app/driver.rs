@@ -76,7 +76,7 @@ impl Driver {
         let mut open = Open::default();
         loop {
             let now = Moment(began.elapsed());
-            let wake = self.machine.wake(now).map(|at| began + at.0);
+            let wake = self.machine.wake().map(|at| began + at.0);
             let event = tokio::select! {
                 // A proxy's notice comes before the end of the step that undid what it tells of.
                 biased;

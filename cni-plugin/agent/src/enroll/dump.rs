@@ -100,6 +100,18 @@ impl Enrollment {
         (wanted().filter(|entry| entry.sandbox.netns.is_none()).count(), wanted().filter(said).count())
     }
 
+    /// The pods that are still in the mesh, or partly, although all are to leave it, and those of which only the status
+    /// says so; `None` before the source is read.
+    #[must_use]
+    pub fn left(&self) -> Option<Vec<String>> {
+        let stays = |entry: &&Entry| !entry.withdrawn();
+        let name = |entry: &Entry| {
+            let status = if entry.rules == Rules::Absent && !entry.booked { " (its status)" } else { "" };
+            format!("{}{status}", entry.pod.full_name())
+        };
+        self.is_synced().then(|| self.pods.values().filter(stays).map(name).collect())
+    }
+
     fn state(&self, uid: &PodUid, entry: &Entry, now: Moment) -> PodState {
         let until = |at: Moment| u64::try_from(at.0.saturating_sub(now.0).as_millis()).unwrap_or(u64::MAX);
         let since = |at: Moment| u64::try_from(now.0.saturating_sub(at.0).as_millis()).unwrap_or(u64::MAX);

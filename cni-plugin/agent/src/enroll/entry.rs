@@ -160,6 +160,10 @@ pub(super) struct Entry {
     /// The proxies' book names the pod, with its namespace or without.
     pub(super) booked: bool,
     pub(super) recorded: Option<Redirection>,
+    /// What the source showed last.
+    pub(super) shown: Option<Redirection>,
+    /// It has shown what was recorded last: whatever else it shows from now on, somebody else wrote.
+    pub(super) echoed: bool,
     /// The pod is to be recorded as pending: no proxy serves it yet.
     pub(super) pending: bool,
     /// An uninstall could not say that the pod leaves, and goes on without.
@@ -209,6 +213,8 @@ impl Entry {
             announced: None,
             booked: false,
             recorded,
+            shown: recorded,
+            echoed: true,
             pending: false,
             unsaid: false,
             leaving_at: None,
@@ -314,6 +320,25 @@ impl Entry {
         self.unprove();
     }
 
+    /// The source shows this status. An older one comes late and says nothing; one that differs after ours was shown was
+    /// written by another hand, and is written over at the pace of failures.
+    pub(super) fn shows(&mut self, status: Option<Redirection>, now: Moment) {
+        self.shown = status;
+        if status == self.recorded {
+            self.echoed = true;
+        } else if self.echoed && self.restored.is_none() && !matches!(self.busy, Some(Step::Record(_))) {
+            let word = status.map_or("none", Redirection::value);
+            self.failed(format!("another writer made the pod's redirection status {word}"), now);
+            self.recorded = status;
+        }
+    }
+
+    /// The status was written.
+    pub(super) fn recorded(&mut self, status: Option<Redirection>) {
+        self.recorded = status;
+        self.echoed = self.shown == status;
+    }
+
     /// What was found out of another namespace says nothing of the next.
     pub(super) fn unprove(&mut self) {
         self.proved = None;
@@ -370,15 +395,15 @@ impl Entry {
         self.last_failure = why;
     }
 
-    /// When this pod wants to be looked at again without anything having happened.
-    pub(super) fn wake(&self, goal: Goal, now: Moment) -> Option<Moment> {
+    /// When, after `last`, this pod wants to be looked at again without anything having happened.
+    pub(super) fn wake(&self, goal: Goal, last: Moment) -> Option<Moment> {
         let call = self.adds.iter().chain(&self.deletes).map(|waiting| waiting.deadline).min();
         let timers = [
             (self.failures > 0).then_some(self.not_before),
             self.leaving_at.filter(|_| goal == Goal::Out),
             self.measure_at.filter(|_| goal == Goal::In),
         ];
-        let timer = timers.into_iter().flatten().filter(|at| *at > now && self.busy.is_none()).min();
+        let timer = timers.into_iter().flatten().filter(|at| *at > last && self.busy.is_none()).min();
         [call, timer].into_iter().flatten().min()
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn apply(entry: &mut Entry, step: Step, ended: Ended, now: Moment, ou
         (Step::Record(value), Ended::Recorded(result)) => {
             let noted = std::mem::take(&mut entry.pending);
             if result.is_ok() {
-                entry.recorded = value;
+                entry.recorded(value);
             }
             if noted && value == Some(Redirection::Pending) && entry.recorded != Some(Redirection::Enabled) {
                 return; // what made it pending keeps its own pace

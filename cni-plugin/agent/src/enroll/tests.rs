@@ -279,17 +279,14 @@ fn a_pod_whose_proxy_takes_no_dns_is_enrolled_without_it() {
     rig.done("a", Ended::Announced(Ok(())));
     assert_eq!(rig.done("a", Ended::RedirectedButDns), ["record a enabled"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["answer 7 Enrolled"]);
-    assert!(
-        rig.machine.wake(rig.now).is_some(),
-        "it is measured again, as every pod, and the listener found"
-    );
+    assert!(rig.machine.wake().is_some(), "it is measured again, as every pod, and the listener found");
 }
 
 #[test]
 fn when_a_proxy_goes_its_pods_are_measured_and_again_when_one_comes() {
     let (mut rig, netns) = Rig::started(&pod("a"), "c1");
     assert_eq!(rig.on(Event::Proxies(0)), [""; 0]);
-    let soon = rig.machine.wake(rig.now).unwrap();
+    let soon = rig.machine.wake().unwrap();
     assert!(soon.0 - rig.now.0 < Duration::from_secs(1), "{soon:?}");
     assert_eq!(rig.later(1), ["find a"]);
     assert_eq!(rig.done("a", Ended::Found(Ok(Arc::clone(&netns)))), ["inspect a"]);
@@ -338,7 +335,7 @@ fn a_pod_that_fails_delays_no_other() {
     assert_eq!(rig.seen(&pod("b")), ["keep u-b", "find b"]);
     assert_eq!(rig.done("a", Ended::Found(Err("none".to_owned()))), [""; 0]);
     assert_eq!(rig.done("b", Ended::Found(Ok(Arc::new(stand_in())))), ["announce u-b"]);
-    assert_eq!(rig.machine.wake(rig.now), Some(Moment(Duration::from_millis(250))));
+    assert_eq!(rig.machine.wake(), Some(Moment(Duration::from_millis(250))));
 }
 
 #[test]
@@ -348,7 +345,7 @@ fn failures_back_off_and_are_tried_again() {
     let mut waited = Vec::new();
     for _ in 0..8 {
         assert_eq!(rig.done("a", Ended::Found(Err("none".to_owned()))), [""; 0]);
-        let at = rig.machine.wake(rig.now).unwrap();
+        let at = rig.machine.wake().unwrap();
         waited.push((at.0 - rig.now.0).as_millis());
         rig.now = at;
         assert_eq!(rig.on(Event::Tick), ["find a"]);
@@ -417,14 +414,25 @@ fn a_namespace_label_brings_its_pods_in_and_out() {
 }
 
 #[test]
+fn a_pod_s_time_that_comes_while_another_pod_is_looked_at_is_not_missed() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    rig.seen(&opted_out("a"));
+    rig.done("a", Ended::Recorded(Ok(())));
+    rig.now = rig.now.after(Duration::from_millis(1500));
+    assert_eq!(rig.machine.wake(), Some(Moment(Duration::from_secs(1))), "half a second ago");
+    let commands = rig.seen(&pod("b"));
+    assert!(commands.contains(&"release a".to_owned()), "{commands:?}");
+}
+
+#[test]
 fn a_leaving_pod_loses_its_status_then_its_capture_then_its_proxy_then_its_rules() {
     let (mut rig, _netns) = Rig::enrolled(&pod("a"));
     assert_eq!(rig.seen(&opted_out("a")), ["record a pending"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.wake(rig.now), Some(rig.now.after(Duration::from_secs(1))));
+    assert_eq!(rig.machine.wake(), Some(rig.now.after(Duration::from_secs(1))));
     assert_eq!(rig.later(1), ["release a"]);
     assert_eq!(rig.done("a", Ended::Released(Ok(()))), [""; 0], "the proxy goes on with what it carries");
-    assert_eq!(rig.machine.wake(rig.now), Some(rig.now.after(Duration::from_secs(1))));
+    assert_eq!(rig.machine.wake(), Some(rig.now.after(Duration::from_secs(1))));
     assert_eq!(rig.later(1), ["retract u-a"]);
     assert_eq!(rig.done("a", Ended::Retracted), ["unredirect a"]);
     assert_eq!(rig.done("a", Ended::Unredirected(Ok(()))), ["record a nothing"]);
@@ -537,7 +545,7 @@ fn a_deleted_pod_keeps_its_rules_and_loses_the_rest() {
     assert_eq!(rig.on(Event::PodGone(uid("a"))), ["retract u-a"]);
     assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.wake(rig.now), None);
+    assert_eq!(rig.machine.wake(), None);
 }
 
 #[test]
@@ -548,7 +556,7 @@ fn a_pod_is_deleted_also_when_its_namespace_went_first() {
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["retract u-a"]);
     assert_eq!(rig.done("a", Ended::Retracted), ["record a nothing"]);
     assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
-    assert_eq!(rig.machine.wake(rig.now), None);
+    assert_eq!(rig.machine.wake(), None);
 }
 
 #[test]
@@ -586,7 +594,7 @@ fn a_search_that_hangs_holds_the_snapshot_up_only_for_a_while() {
     rig.namespaces();
     rig.seen(&pod("a"));
     rig.on(Event::Synced);
-    assert_eq!(rig.machine.wake(rig.now), Some(Moment(SEARCH_TIME)));
+    assert_eq!(rig.machine.wake(), Some(Moment(SEARCH_TIME)));
     assert_eq!(rig.later(5), ["serve"]);
 }
 
@@ -645,7 +653,7 @@ fn a_plugin_call_waits_for_its_pod_to_become_known() {
     let mut rig = Rig::new();
     let netns = Arc::new(stand_in());
     assert_eq!(rig.add(1, "a", "c1", &netns), [""; 0]);
-    assert_eq!(rig.machine.wake(rig.now), Some(Moment(Duration::from_secs(3))));
+    assert_eq!(rig.machine.wake(), Some(Moment(Duration::from_secs(3))));
     assert_eq!(rig.seen(&without_address("a")), ["keep u-a", "redirect a"]);
 }
 
@@ -676,7 +684,7 @@ fn an_unknown_pod_starts_only_where_its_namespace_is_not_selected() {
 fn a_plugin_call_before_the_source_is_read_waits_and_then_fails() {
     let mut rig = Rig::unsynced();
     assert_eq!(rig.add(1, "a", "c1", &Arc::new(stand_in())), [""; 0]);
-    assert_eq!(rig.machine.wake(rig.now), Some(Moment(Duration::from_secs(3))));
+    assert_eq!(rig.machine.wake(), Some(Moment(Duration::from_secs(3))));
     assert_eq!(rig.later(3), ["answer 1 retry: the node agent has not read its pods yet"]);
 }
 
@@ -861,7 +869,7 @@ fn a_sandbox_that_a_list_leaves_out_but_that_lives_stays_enrolled() {
 #[test]
 fn an_enrolled_pod_is_measured_again_and_again() {
     let (mut rig, netns) = Rig::enrolled(&pod("a"));
-    let due = rig.machine.wake(rig.now).unwrap();
+    let due = rig.machine.wake().unwrap();
     assert!(due >= Moment(Duration::from_secs(30)) && due <= Moment(Duration::from_secs(38)), "{due:?}");
     for _ in 0..3 {
         assert_eq!(rig.later(40), ["find a"]);

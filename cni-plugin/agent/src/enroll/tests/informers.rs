@@ -105,3 +105,28 @@ fn a_pod_is_known_once_it_was_shown() {
     assert!(rig.machine.knows(&name, Some(&uid("a"))));
     assert!(!rig.machine.knows(&name, Some(&uid("its-successor"))));
 }
+
+#[test]
+fn a_status_that_another_writer_took_away_is_written_again_once_and_then_at_the_pace_of_failures() {
+    let (mut rig, _netns) = Rig::enrolled(&pod("a"));
+    let seen = |rig: &mut Rig, recorded| rig.on(Event::PodSeen { pod: Arc::new(pod("a")), recorded });
+    // An older state of the pod, from before the agent wrote.
+    assert_eq!(seen(&mut rig, None), [""; 0]);
+    assert_eq!(seen(&mut rig, Some(Redirection::Enabled)), [""; 0]);
+    assert_eq!(seen(&mut rig, None), [""; 0]);
+    assert_eq!(rig.counts(), (0, 1));
+    assert_eq!(rig.later(1), ["record a enabled"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), [""; 0]);
+    assert_eq!(rig.counts(), (1, 0));
+}
+
+#[test]
+fn a_status_that_another_writer_gave_a_pod_outside_the_mesh_is_taken_away() {
+    let mut rig = Rig::new();
+    let outside = opted_out("a");
+    rig.seen(&outside);
+    let said = Event::PodSeen { pod: Arc::new(outside), recorded: Some(Redirection::Enabled) };
+    assert_eq!(rig.on(said), [""; 0]);
+    assert_eq!(rig.later(1), ["record a pending"]);
+    assert_eq!(rig.done("a", Ended::Recorded(Ok(()))), ["record a nothing"]);
+}

@@ -11,7 +11,9 @@ use crate::netns::NetnsId;
 impl Node {
     /// One thing happens.
     pub(super) fn disturb(&mut self) {
-        match self.rng.u32(..22) {
+        // Timers run out while other things happen.
+        self.now = self.now.after(Duration::from_millis(self.rng.u64(..300)));
+        match self.rng.u32(..23) {
             0 | 1 => self.create(),
             2 | 3 => self.start(),
             4 | 5 => self.tell(),
@@ -30,6 +32,7 @@ impl Node {
             }
             19 if self.restarts && self.chance(2) => self.restart(),
             20 => self.wait(),
+            21 => self.rewrite(),
             _ => self.pass(),
         }
     }
@@ -41,7 +44,7 @@ impl Node {
 
     /// To whatever the machine waits for.
     fn wait(&mut self) {
-        let wake = self.machine.wake(self.now).unwrap_or_else(|| self.now.after(Duration::from_secs(1)));
+        let wake = self.machine.wake().unwrap_or_else(|| self.now.after(Duration::from_secs(1)));
         self.now = wake.max(self.now);
         self.on(Event::Tick);
     }
@@ -208,6 +211,15 @@ impl Node {
         self.untold.push_back(Untold::Seen(life.shown(), life.status));
     }
 
+    /// Another writer takes what the agent wrote out of a pod's status.
+    fn rewrite(&mut self) {
+        let Some(uid) = self.some(|life| life.present && life.status.is_some()) else { return };
+        self.say(format!("{uid} loses its status"));
+        let Some(life) = self.lives.get_mut(&uid) else { return };
+        life.status = None;
+        self.untold.push_back(Untold::Seen(life.shown(), None));
+    }
+
     fn end(&mut self) {
         let runs = |life: &Life| life.present && life.sandbox.as_ref().is_some_and(|one| one.started);
         let Some(uid) = self.some(runs) else { return };
@@ -269,11 +281,12 @@ impl Node {
             }
             if self.untold.is_empty() {
                 let most = self.now.after(Duration::from_secs(5));
-                self.now = self
-                    .machine
-                    .wake(self.now)
-                    .unwrap_or(most)
-                    .clamp(self.now.after(Duration::from_millis(1)), most);
+                let wake = self.machine.wake().map(|at| at.max(self.now.after(Duration::from_millis(1))));
+                self.now = wake.map_or(most, |at| at.min(most));
+                // Nobody looks at what has not asked for it.
+                if wake != Some(self.now) {
+                    continue;
+                }
                 self.on(Event::Tick);
             }
         }
