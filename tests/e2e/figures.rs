@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::Value;
 use tests::lab::{Pod, Process, Speaks, eventually};
 
 use super::one_node;
@@ -43,18 +44,23 @@ pub(crate) fn a_full_node_is_enrolled_and_proved_again_without_a_refused_connect
     let restarted = Meter::of(&node.agent(), "restarted");
     node.wait_agent();
     let ready = began.elapsed();
-    // Every pod has been asked for a connection since the agent came back, and once more after that.
+    eventually("every pod has been proved by the new agent", || match unproved(&node.agent_pods()?) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{} left: {left:?}", left.len())),
+    });
+    let proved = began.elapsed();
+    let spent = restarted.used();
+    // Every pod has been asked for a connection since, and once more after that.
     let so_far = load.served();
     eventually("traffic to every pod goes on", || {
         let more = usize::try_from(load.served() - so_far).unwrap_or(usize::MAX);
         if more >= 2 * count { Ok(()) } else { Err(format!("{more} served")) }
     });
-    let spent = restarted.used();
     let outcome = load.finish();
     drop(servers);
     let text = format!(
         "{count} pods: CPU per enrolment, median: agent with what it runs {:?}, plugin {:?}; a pod's chain, median {:?}\n\
-         restart: ready again after {ready:?}, {spent:?} of CPU in all; {} exchanges served, {} failed",
+         restart: ready again after {ready:?}, all proved after {proved:?} and {spent:?} of CPU; {} exchanges served, {} failed",
         median(agents),
         median(plugins),
         median(waits),
@@ -66,6 +72,17 @@ pub(crate) fn a_full_node_is_enrolled_and_proved_again_without_a_refused_connect
         fs::write(&file, format!("{text}\n")).expect("write the figures");
     }
     assert_eq!(outcome.failed, [""; 0]);
+}
+
+/// The pods that are to be in the mesh and whose rules, proxy and canary the agent has not seen to be right itself.
+fn unproved(pods: &[Value]) -> Vec<&str> {
+    let proved = |pod: &Value| {
+        let netns = &pod["netns"];
+        pod["enrolled"] == true
+            && [&pod["rules"], &pod["announced"], &pod["proved"]].iter().all(|one| *one == netns)
+    };
+    let left = pods.iter().filter(|pod| pod["goal"] == "in" && !proved(pod));
+    left.map(|pod| pod["name"].as_str().unwrap_or_default()).collect()
 }
 
 /// What a process and everything it starts uses of the CPU, as a control group of its own counts it.

@@ -42,6 +42,27 @@ pub(crate) fn uninstalled_the_node_and_its_pods_are_as_they_were() {
     assert_eq!(rules(plain.netns()), "");
 }
 
+pub(crate) fn an_agent_without_rights_uninstalls_all_the_same() {
+    let mut cluster = Cluster::start();
+    let node = cluster.node.netns().clone();
+    let before = (folder(&cluster.containerd.confs()), kernel(&node));
+    let ours = cluster.agents.start(Owner::Ours);
+    let pod = cluster.pod("web");
+    assert!(rules(pod.netns()).contains("REDIRECT"));
+
+    // Helm may take a chart's rights away before its pods have ended.
+    let server = cluster.lab.kubernetes();
+    for name in ["istio-cni", "istio-cni-ambient", "istio-cni-repair"] {
+        server.delete("ClusterRoleBinding", "", name);
+    }
+    server.delete("DaemonSet", "istio-system", "istio-cni-node");
+    ours.signal(nix::sys::signal::Signal::SIGTERM);
+    ours.wait();
+    assert_eq!((folder(&cluster.containerd.confs()), kernel(&node)), before);
+    assert_eq!(rules(pod.netns()), "");
+    cluster.containerd.remove(&pod).unwrap_or_else(|e| panic!("{e}"));
+}
+
 pub(crate) fn a_conflist_that_nobody_can_read_makes_the_agent_unready_until_it_can_be_read() {
     let mut cluster = Cluster::start();
     let ours = cluster.agents.start(Owner::Ours);

@@ -77,6 +77,17 @@ pub(crate) fn a_successor_of_the_same_name_is_annotated_for_itself() {
     });
 }
 
+pub(crate) fn a_status_that_another_hand_removes_is_written_again() {
+    let lab = one_node().start();
+    lab.enroll_namespace("default");
+    let client = enrolled(&lab, "default", "client");
+    let server = enrolled(&lab, "default", "web");
+    server.sample_app("blue");
+    server.annotate("ambient.istio.io/redirection", None);
+    server.wait_enrolled();
+    assert_tunnelled(&client, &server);
+}
+
 pub(crate) fn a_deleted_namespace_leaves_nothing_of_its_pods() {
     let lab = one_node().start();
     lab.create_namespace("short-lived");

@@ -1,6 +1,9 @@
 //! HTTP from inside a namespace: the real curl for what a person would see, a small client for what tools read.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -48,6 +51,20 @@ pub fn curl(netns: &Netns, args: &[&str]) -> Curl {
 /// Asks for a path from inside `netns`; the status and the body, or why there is none.
 pub fn get(netns: &Netns, server: SocketAddr, path: &str) -> Result<(u16, String), String> {
     request(netns, server, "GET", path)
+}
+
+/// As [`get`], of a server on a Unix socket.
+pub fn get_unix(socket: &Path, path: &str) -> Result<(u16, String), String> {
+    let name = socket.display();
+    let mut stream = UnixStream::connect(socket).map_err(|e| format!("connect to {name}: {e}"))?;
+    stream.set_read_timeout(Some(LIMIT)).map_err(|e| format!("set a limit for {name}: {e}"))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .map_err(|e| format!("ask {name}: {e}"))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|e| format!("read {name}: {e}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("{name} answers {answer:?}"))?;
+    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok());
+    Ok((status.ok_or_else(|| format!("{name} answers {head:?}"))?, body.to_owned()))
 }
 
 /// As [`get`], with another method.

@@ -129,6 +129,11 @@ fn redirection() -> Option<(&'static str, &'static str)> {
     }
 }
 
+/// Where a node's agent shows what it knows.
+pub(super) fn debug_socket(node: &Node) -> PathBuf {
+    Folder::of(node).run().join("debug.sock")
+}
+
 /// Waits until a node's agent answers.
 #[track_caller]
 pub(super) fn wait_agent(node: &Node) {

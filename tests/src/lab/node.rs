@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use super::cni::Chain;
 use super::netns::{Netns, sysctl};
 use super::plan::Families;
 use super::process::Process;
 use super::proxy::{Proxy, ProxySpec};
-use super::{mesh, net, plan};
+use super::{http, mesh, net, plan};
 
 /// One node of the lab.
 pub struct Node {
@@ -171,6 +172,15 @@ impl Node {
     #[track_caller]
     pub fn wait_agent(&self) {
         mesh::wait_agent(self);
+    }
+
+    /// Every pod as the agent has it, by its debug socket, or why it does not say.
+    pub fn agent_pods(&self) -> Result<Vec<Value>, String> {
+        let (status, body) = http::get_unix(&mesh::debug_socket(self), "/debug/pods")?;
+        if status != 200 {
+            return Err(format!("{status}: {body}"));
+        }
+        serde_json::from_str(&body).map_err(|e| format!("{e} in {body:?}"))
     }
 
     /// What the node's proxy was given to start with.

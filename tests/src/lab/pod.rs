@@ -279,6 +279,11 @@ impl Pod {
         self.0.shared.cluster.patch(&self.0.key, &json!({ "metadata": { "labels": { key: value } } }));
     }
 
+    /// Sets an annotation of the running pod, or takes it away, as any writer may.
+    pub fn annotate(&self, key: &str, value: Option<&str>) {
+        self.0.shared.cluster.patch(&self.0.key, &json!({ "metadata": { "annotations": { key: value } } }));
+    }
+
     fn becomes_ready(&self) {
         let ips = self.ips();
         self.0.shared.cluster.patch(
