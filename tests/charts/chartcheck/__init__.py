@@ -1,0 +1,1 @@
+"""Holds the charts to the drop-in contract, with the real Helm engine."""

@@ -1,0 +1,118 @@
+"""What is asked of every chart, one function a concern; each tells how much it looked at."""
+
+from . import coherence, documents, facts, names, readme, schemas
+from .engine import Refused
+from .subject import Outcome
+
+
+def lint(subject):
+    """`helm lint --strict` of the defaults and of every case has nothing to say but at most a missing icon."""
+    findings = []
+    for case in subject.cases:
+        told, errors = subject.chart.lint(case.values, case.namespace)
+        for severity, path, text in told:
+            if severity >= 2 or "icon is recommended" not in text:
+                findings.append(f"case {case.name}: {path}: {text}")
+        findings += [f"case {case.name}: {error}" for error in errors if not told]
+    return Outcome(f"{len(subject.cases)} cases", findings)
+
+
+def drop_in(subject):
+    """Every object of every case is what the facts say, and no key stands twice in one mapping."""
+    findings, objects = [], 0
+    for case in subject.cases:
+        try:
+            rendered = subject.render(case)
+            objects += len(rendered.objects())
+            findings += [f"case {case.name}: {told}" for told in facts.compare(case, rendered)]
+        except (Refused, ValueError) as error:
+            findings.append(f"case {case.name}: {error}")
+    return Outcome(f"{len(subject.cases)} cases, {objects} objects", findings)
+
+
+def kept_names(subject):
+    """Names that other programs look for are there, whatever the values."""
+    asserted, findings = names.check(subject)
+    return Outcome(f"{asserted} names, each in every case", findings)
+
+
+def kubernetes(subject):
+    """Every object is valid, strictly, for every Kubernetes that is claimed."""
+    versions = schemas.claimed(subject.chart.metadata)
+
+    def look(case, rendered):
+        of_case = [version for version in versions if int(version.partition(".")[2]) >= case.since]
+        return (told for _, one in rendered.objects() for told in schemas.check(one, of_case))
+
+    return Outcome(f"{len(versions)} versions, {versions[0]} to {versions[-1]}", subject.each(look))
+
+
+def whole(subject):
+    """Objects refer to what is there: selectors, volumes, accounts, roles; nothing is named twice."""
+    return Outcome(f"{len(subject.cases)} cases", subject.each(lambda case, rendered: coherence.check(rendered, case)))
+
+
+def same_again(subject):
+    """The same values give the same bytes, at installation and at upgrade."""
+    findings = []
+    for case in subject.cases:
+        try:
+            first = subject.render(case)
+            again = subject.chart.render(case.values, case.release, case.namespace)
+            upgrade = subject.chart.render(case.values, case.release, case.namespace, upgrade=True)
+        except Refused:
+            continue
+        for told, other in (("rendered twice", again), ("rendered for an upgrade", upgrade)):
+            findings += [
+                f"case {case.name}: {name} differs when {told}" for name in first.files if other.files.get(name) != first.files[name]
+            ]
+    return Outcome(f"{len(subject.cases)} cases, three times", findings)
+
+
+def answers(subject):
+    """Values that mean nothing are refused in words that name them; values that nobody knows are let through and named."""
+    table = documents.read_file(facts.FACTS / "answers.yaml")
+    findings, asked = [], 0
+    default = subject.cases[0]
+    plain = subject.render(default)
+    for answer in table:
+        if subject.name not in answer["charts"]:
+            continue
+        asked += 1
+        told = documents.write(answer["values"])
+        try:
+            rendered = subject.chart.render(answer["values"], default.release, default.namespace)
+        except Refused as refusal:
+            missing = [word for word in answer.get("refused_with", []) if word not in str(refusal)]
+            if "refused_with" not in answer:
+                findings.append(f"{told}: should be accepted ({answer['why']}), but: {refusal}")
+            elif missing:
+                findings.append(f"{told}: the refusal does not say {missing[0]!r}: {refusal}")
+            continue
+        if "refused_with" in answer:
+            findings.append(f"{told}: should be refused ({answer['why']}), but renders")
+            continue
+        if answer.get("changes") == "nothing" and rendered.files != plain.files:
+            findings.append(f"{told}: should change nothing that is rendered ({answer['why']})")
+        for word in answer.get("notes_say", []):
+            if word not in rendered.notes:
+                findings.append(f"{told}: NOTES do not say {word!r}")
+    typed, untyped = _untyped(subject, default)
+    return Outcome(f"{asked} sets, {typed} values of a wrong type", findings + untyped)
+
+
+def _untyped(subject, default):
+    """Values that the schema takes in a shape that they cannot have: each is given a text or a map in turn."""
+    entries, _ = readme.read(subject.folder)
+    findings = []
+    for entry in entries:
+        wrong = "text" if isinstance(entry.value, (dict, list)) else {"a": "map"}
+        for key in reversed(entry.path.split(".")):
+            wrong = {key: wrong}
+        try:
+            subject.chart.render(wrong, default.release, default.namespace)
+            findings.append(f"values.schema.json has no type for {entry.path}: it takes {documents.write(wrong)}")
+        except Refused as refusal:
+            if "execution error" in str(refusal) or entry.path.rpartition(".")[2] not in str(refusal):
+                findings.append(f"values.schema.json has no type for {entry.path}: {refusal}")
+    return len(entries), findings
