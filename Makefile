@@ -14,10 +14,15 @@ PROXY ?=
 NODE ?= both
 ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
+# What images are made of: `release` for those that are given away, `quick-release` or `dev` for daily use.
+PROFILE ?= release
+PROFILE_DIR = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
 # What containers of an end-to-end run leave of themselves.
 NO_CGROUPS = find /sys/fs/cgroup -depth -type d -path "*/adit-e2e*" -exec rmdir {} + 2>/dev/null || true
 
-.PHONY: help demo test conformance interop tools e2e check bench gen fmt prerequisites clean-lab
+.PHONY: help demo test conformance interop tools images e2e check bench gen fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +58,17 @@ tools: prerequisites ## istioctl, Prometheus and pprof over a lab's proxies; nee
 	go tool pprof -h >/dev/null 2>&1 || true # Go builds it when it is first asked for
 	$(CARGO) build --locked --workspace --bins
 	ADIT_ISTIOCTL=$(TOOLS)/bin/istioctl $(CARGO) test --locked --package tests --test tools
+
+images: ## image archives for kind and containerd, no registry needed: target/images/*.tar; PROFILE=quick-release is faster
+	@./tests/prerequisites.sh images
+	$(CARGO) build --locked --profile $(PROFILE) --package proxy --package cni-plugin-agent --package tests \
+		--bin adit-proxy --bin adit-node-agent --bin sample-app
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --profile $(PROFILE) --target $(HOST) \
+		--package cni-plugin-plugin
+	$(CARGO) run --locked --quiet --package images -- --programs target/$(PROFILE_DIR) \
+		--static-programs target/$(HOST)/$(PROFILE_DIR) \
+		$(if $(HUB),--hub $(HUB)) $(if $(TAG),--tag $(TAG)) \
+		$(addprefix --revision ,$(shell git rev-parse HEAD 2>/dev/null))
 
 e2e: ## on a real API server, under containerd, and in place of istio-cni: ZTUNNEL=/path drives that proxy, PODS=250, ONLY=area::; needs root, Go
 	@./tests/prerequisites.sh e2e

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{members, named, root, sources};
 
 /// Which crates of ours a member may depend on, tests of its own included.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("xds-proto", &[]),
     ("xds-client", &["xds-proto"]),
     ("xds-server", &["xds-proto"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("cni-plugin-plugin", &["cni-plugin-wire"]),
     ("cni-plugin-agent", &["cni-plugin-wire", "cni-plugin-redirect"]),
     ("installer", &[]),
+    ("images", &[]),
     ("tests", EVERYTHING),
     ("benches", EVERYTHING),
 ];
