@@ -86,6 +86,9 @@ the top), legacy (a key whose content counts as if it stood at the top, or "").
 {{- if get $given "defaults" -}}
 {{- fail "nothing can be set under `defaults`: drop that prefix and set the value itself" -}}
 {{- end -}}
+{{- if not (hasKey (get .root.Values "_internal_defaults_do_not_set" | default dict) "adit") -}}
+{{- fail "these are the defaults of another chart, as `helm upgrade --reuse-values` carries them over from Istio's: use --reset-then-reuse-values" -}}
+{{- end -}}
 {{- $nested := dict -}}
 {{- if .legacy -}}
 {{- $nested = get $given .legacy | default dict -}}
@@ -182,13 +185,11 @@ Given: image, hub, tag, ours (our name), theirs (Istio's name), version.
 
 {{/* Secrets to pull images with, given by name or as Kubernetes writes them. */}}
 {{- define "adit.pullSecrets" -}}
+{{- $secrets := list -}}
 {{- range . -}}
-{{- if kindIs "map" . }}
-- {{ toYaml . | nindent 2 | trim }}
-{{- else }}
-- name: {{ . }}
+{{- $secrets = append $secrets (ternary . (dict "name" .) (kindIs "map" .)) -}}
 {{- end -}}
-{{- end -}}
+{{- toYaml $secrets -}}
 {{- end -}}
 
 {{/*
