@@ -5,21 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import concerns, engine, facts, metadata, readme, selftest
-from .subject import Subject
-
-CHARTS = ("ztunnel", "cni", "adit")
-CONCERNS = {
-    "helm lint": concerns.lint,
-    "Chart.yaml": metadata.check,
-    "values documented": readme.check,
-    "answers to values": concerns.answers,
-    "drop-in facts": concerns.drop_in,
-    "names kept": concerns.kept_names,
-    "Kubernetes schemas": concerns.kubernetes,
-    "objects fit": concerns.whole,
-    "same bytes again": concerns.same_again,
-}
+from . import engine, examine, readme, selftest
 
 
 def main():
@@ -29,14 +15,21 @@ def main():
     parser.add_argument("--charts", type=Path, default=Path("charts"))
     given = parser.parse_args()
     if given.what == "readme":
-        for name in CHARTS:
+        for name in examine.CHARTS:
             if readme.write(given.charts / name):
                 print(f"wrote {given.charts / name}/README.md")
         return 0
     if given.what == "selftest":
-        return selftest.run(given.charts, examine)
+        return selftest.run(given.charts)
+    return _check(given.charts)
+
+
+def _check(charts):
     started = time.monotonic()
-    findings = examine(given.charts, tell=print)
+    findings = []
+    for table, found in examine.every(charts):
+        print("\n".join(table), flush=True)
+        findings += found
     if findings:
         print(f"\n{len(findings)} findings in the charts:", file=sys.stderr)
         for finding in findings:
@@ -44,22 +37,6 @@ def main():
         return 1
     print(f"the charts hold, by Helm {engine.release()}, in {time.monotonic() - started:.0f} s")
     return 0
-
-
-def examine(folder, names=CHARTS, only=tuple(CONCERNS), tell=lambda _: None):
-    """Every finding in the charts of a folder."""
-    found = []
-    for name in names:
-        try:
-            subject = Subject(folder / name)
-        except (engine.Refused, facts.BadFacts, OSError) as error:
-            found.append(f"{folder / name}: {error}")
-            continue
-        for concern in only:
-            outcome = CONCERNS[concern](subject)
-            tell(f"  {name:8} {concern:18} {outcome.looked_at:34} {f'{len(outcome.findings)} findings' if outcome.findings else 'ok'}")
-            found += [f"{folder / name}: {concern}: {told}" for told in outcome.findings]
-    return found
 
 
 if __name__ == "__main__":

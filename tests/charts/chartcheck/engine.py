@@ -38,9 +38,11 @@ class Rendered:
         return found
 
     def by_key(self):
-        """Objects by `Kind/name`, or `Kind/namespace/name` where a namespace other than the release's is given."""
+        """Objects of the release by `Kind/name`; the pods of `helm test` are none of them."""
         found = {}
         for name, one in self.objects():
+            if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test":
+                continue
             key = key_of(one)
             if key in found:
                 raise ValueError(f"{name}: {key} is rendered twice")

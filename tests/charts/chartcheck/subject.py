@@ -17,10 +17,11 @@ class Outcome:
 class Subject:
     """A chart, its cases, and what it renders for them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, cases=None):
         self.chart = Chart(folder)
         self.name, self.folder = self.chart.name, self.chart.folder
-        self.cases = facts.cases(self.name, self.chart.version)
+        known = facts.cases(self.name, self.chart.version)
+        self.cases = [case for case in known if cases is None or case.name in cases]
         self._rendered = {}
 
     def render(self, case):
