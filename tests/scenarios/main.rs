@@ -23,6 +23,7 @@ mod sequences;
 mod settings;
 mod standalone;
 mod telemetry;
+mod why;
 mod xds;
 mod zds;
 
@@ -156,6 +157,10 @@ const TRIALS: &[Trial] = {
         telemetry::profiles_tell_of_cpu_and_heap_once_they_are_asked_for,
         readers::every_value_of_the_dump_has_the_type_that_its_readers_decode,
         telemetry::readers_that_never_read_hold_up_neither_other_readers_nor_traffic,
+        why::what_is_said_of_policies_is_what_a_connection_meets,
+        why::what_is_said_of_routes_is_what_a_connection_meets,
+        why::a_waypoint_is_said_to_be_taken_as_it_is,
+        why::a_query_that_cannot_be_answered_is_told_by_its_parameter,
         xds::a_proxy_without_a_control_plane_serves_what_was_written_by_hand,
         xds::what_is_written_by_hand_wrongly_ends_the_proxy_with_its_field,
         xds::on_demand_a_proxy_knows_what_was_needed_and_no_more,

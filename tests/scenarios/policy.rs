@@ -32,7 +32,7 @@ spec:
 ";
 
 /// No plaintext into the namespace.
-const STRICT: &str = "
+pub(crate) const STRICT: &str = "
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
 metadata: {name: strict, namespace: default}

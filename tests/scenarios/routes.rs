@@ -13,14 +13,14 @@ use super::{captured, meshed, uncaptured};
 
 /// Applies what Kubernetes objects cannot say, in place of what was said under this name.
 #[track_caller]
-fn give(lab: &Lab, name: &str, entries: &str) {
+pub(crate) fn give(lab: &Lab, name: &str, entries: &str) {
     lab.apply(&format!(
         "apiVersion: adit.dev/v1alpha1\nkind: MeshResources\nmetadata: {{name: {name}}}\n{entries}"
     ));
 }
 
 /// The uid that the control plane gives a pod.
-fn uid(pod: &Pod) -> String {
+pub(crate) fn uid(pod: &Pod) -> String {
     format!("Kubernetes//Pod/{}/{}", pod.namespace(), pod.name())
 }
 
@@ -44,7 +44,7 @@ fn wait_service(lab: &Lab, hostname: &str, look: impl Fn(&serde_json::Value) -> 
 
 /// Waits until the proxies know a workload as `look` wants it.
 #[track_caller]
-fn wait_workload(lab: &Lab, uid: &str, look: impl Fn(&serde_json::Value) -> bool) {
+pub(crate) fn wait_workload(lab: &Lab, uid: &str, look: impl Fn(&serde_json::Value) -> bool) {
     for node in lab.nodes() {
         node.proxy().wait_dump(&format!("has workload {uid} as it should be"), |dump| {
             let all = dump["workloads"].as_array().cloned().unwrap_or_default();
@@ -67,7 +67,7 @@ fn line_of(proxy: &Proxy, conn: SocketAddr) -> AccessLine {
 
 /// Opens a connection that the proxy ends, with a reset if it is ours, and answers what the proxy said of it.
 #[track_caller]
-fn refused(client: &Pod, to: SocketAddr) -> AccessLine {
+pub(crate) fn refused(client: &Pod, to: SocketAddr) -> AccessLine {
     let mut conn = client.connect(to);
     let local = conn.local();
     let _ = conn.try_say("anybody there?");

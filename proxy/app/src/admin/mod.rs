@@ -5,6 +5,7 @@ mod pprof;
 mod profile;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ impl Admin {
         let query = request.uri.query().unwrap_or_default();
         match (request.uri.path(), post) {
             ("/", _) => typed(StatusCode::OK, "text/html; charset=utf-8", INDEX),
+            ("/why", _) => self.why(query),
             ("/config_dump", _) => self.config_dump().await,
             ("/debug/pprof/profile", _) => pprof::cpu(query).await,
             ("/debug/pprof/heap", _) => pprof::dump(&self.dumps).await,
@@ -156,6 +158,7 @@ POST /quitquitquit stops the process as SIGTERM does
 
 const INDEX: &str = "<!doctype html><title>adit-proxy</title><h1>adit-proxy</h1><ul>
 <li><a href=\"config_dump\">config_dump</a>: what the proxy knows
+<li>why?source=&lt;address&gt;&amp;destination=&lt;address or host&gt;:&lt;port&gt;: what would become of such a connection
 <li><a href=\"debug/pprof/profile\">debug/pprof/profile</a>: where the CPU time goes; ?seconds=1..300 (10), &amp;frequency=1..1000 Hz (100)
 <li><a href=\"debug/pprof/heap\">debug/pprof/heap</a>: who holds the memory
 <li><a href=\"debug/pprof/heap/profiling\">debug/pprof/heap/profiling</a>: whether that is sampled; ?activate=true or false changes it

@@ -57,6 +57,11 @@ impl Dns {
         };
         Some(Arc::new(Self { config: dns, settings, upstream }))
     }
+
+    /// How names are looked for.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 /// The servers without ourselves, where the process's own file sends its resolver to us: what we pass on would come back

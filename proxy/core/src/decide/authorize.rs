@@ -239,7 +239,7 @@ fn decide(
 }
 
 /// The policies of a workload: those of its namespace, those of everything, those it names.
-fn applying<'a>(world: &'a World, local: &'a Workload) -> impl Iterator<Item = &'a Arc<Policy>> {
+pub(super) fn applying<'a>(world: &'a World, local: &'a Workload) -> impl Iterator<Item = &'a Arc<Policy>> {
     let named = local.authorization_policies.iter().filter_map(|key| world.policy(key));
     world.policies_covering(&local.namespace).chain(named)
 }

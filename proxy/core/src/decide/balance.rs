@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// What the connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
     /// To reach the service itself.
     Traffic,
     /// To reach it as somebody's waypoint, which may take tunnels on a port that the service does not name.
@@ -29,9 +29,53 @@ pub(super) struct Chosen {
 /// What the choice is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
-    pub(super) service: &'a Service,
+    pub(super) service: &'a Arc<Service>,
     pub(super) port: u16,
     pub(super) purpose: Purpose,
+}
+
+/// An endpoint that might have been chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The workload.
+    pub workload: Arc<Workload>,
+    /// Its port for the service port asked for, and how much it has in common with the source; or why it takes no connection.
+    pub fit: Result<Fit, Unfit>,
+}
+
+/// How well an endpoint suits a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fit {
+    /// Its port.
+    pub port: u16,
+    /// How much it shares with the source; only endpoints of the highest rank there is are chosen.
+    pub rank: usize,
+}
+
+/// Why an endpoint takes no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unfit {
+    /// Its capacity is nought.
+    NoCapacity,
+    /// It is not ready, and the service takes only what is.
+    Unhealthy,
+    /// It is of another network to which no gateway is told, or has no address.
+    Unreachable,
+    /// The service, or the endpoint, has no such port.
+    NoPort,
+    /// The service demands that it has more in common with the source.
+    Locality,
+}
+
+/// Every endpoint of a service as [`choose`] sees it, sorted by uid.
+pub(super) fn candidates(world: &World, source: &Workload, wanted: Wanted<'_>) -> Vec<Candidate> {
+    let judge = Candidates { source, wanted };
+    let endpoints = world.endpoints(&wanted.service.key);
+    let mut all: Vec<_> = endpoints
+        .map(|endpoint| Candidate { workload: Arc::clone(&endpoint.workload), fit: judge.judge(endpoint) })
+        .collect();
+    all.sort_by(|a, b| a.workload.uid.cmp(&b.workload.uid));
+    all
 }
 
 /// Chooses among the endpoints that share the most with the source, in proportion to their capacity.
@@ -62,7 +106,7 @@ impl Candidates<'_> {
         (0..DRAWS).find_map(|turn| {
             let place = usize::try_from(pick.below(turn, count)).ok()?;
             let endpoint = endpoints.at(place)?;
-            let (port, rank) = self.judge(endpoint)?;
+            let Fit { port, rank } = self.judge(endpoint).ok()?;
             let share = pick.below(turn.saturating_add(DRAWS), largest);
             (rank == perfect && share < u64::from(endpoint.workload.capacity)).then_some((endpoint, port))
         })
@@ -75,7 +119,7 @@ impl Candidates<'_> {
         let mut best_rank = 0;
         let mut seen: u64 = 0;
         for (turn, endpoint) in (0_u64..).zip(endpoints.iter()) {
-            let Some((port, rank)) = self.judge(endpoint) else {
+            let Ok(Fit { port, rank }) = self.judge(endpoint) else {
                 continue;
             };
             if best.is_some() && rank < best_rank {
@@ -94,28 +138,31 @@ impl Candidates<'_> {
         best
     }
 
-    /// An endpoint's port and how much it shares with the source; `None` when it cannot take the connection.
-    fn judge(self, endpoint: &Endpoint) -> Option<(u16, usize)> {
+    /// An endpoint's port and how much it shares with the source, or why it cannot take the connection.
+    fn judge(self, endpoint: &Endpoint) -> Result<Fit, Unfit> {
         let Wanted { service, .. } = self.wanted;
-        if endpoint.workload.capacity == 0 || !is_usable(self.source, self.wanted, endpoint) {
-            return None;
+        if endpoint.workload.capacity == 0 {
+            return Err(Unfit::NoCapacity);
         }
-        let port = target_port(self.wanted, endpoint)?;
-        let rank = rank(self.source, &endpoint.workload, service.load_balancer.as_ref())?;
-        Some((port, rank))
+        if endpoint.workload.health != Health::Healthy && !service.takes_unhealthy() {
+            return Err(Unfit::Unhealthy);
+        }
+        if !is_reachable(self.source, self.wanted, &endpoint.workload) {
+            return Err(Unfit::Unreachable);
+        }
+        let port = target_port(self.wanted, endpoint).ok_or(Unfit::NoPort)?;
+        let rank = rank(self.source, &endpoint.workload, service.load_balancer.as_ref());
+        Ok(Fit { port, rank: rank.ok_or(Unfit::Locality)? })
     }
 }
 
-fn is_usable(source: &Workload, wanted: Wanted<'_>, endpoint: &Endpoint) -> bool {
-    let workload = &endpoint.workload;
-    let healthy = workload.health == Health::Healthy || wanted.service.takes_unhealthy();
+fn is_reachable(source: &Workload, wanted: Wanted<'_>, workload: &Workload) -> bool {
     // A gateway leads to what has no address here; from its own network, nothing does.
-    let reachable = if workload.network == source.network || wanted.purpose == Purpose::Gateway {
+    if workload.network == source.network || wanted.purpose == Purpose::Gateway {
         !workload.is_addressless()
     } else {
         workload.network_gateway.is_some()
-    };
-    healthy && reachable
+    }
 }
 
 fn target_port(wanted: Wanted<'_>, endpoint: &Endpoint) -> Option<u16> {

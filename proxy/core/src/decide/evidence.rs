@@ -126,6 +126,16 @@ pub(super) fn nearest<'a>(
     Some(told.into_evidence(facts, policy, vec![at], |finding| cause::of_miss(facts, world, local, finding)))
 }
 
+/// What one policy has to do with the connection: how it comes to mean it, or what of it came closest.
+pub(super) fn of_policy(facts: &Facts<'_>, world: &World, local: &Workload, policy: &Policy) -> Evidence {
+    if facts.meant_by(policy) {
+        return of_hit(facts, policy);
+    }
+    let near = nearest(facts, world, local, [policy].into_iter());
+    // Every policy that means nothing has at least itself to show.
+    near.unwrap_or_else(|| Evidence::whole(policy.key.clone(), Cause::NoRules))
+}
+
 /// A rule that might have meant the connection; `None` stands for the policy as a whole.
 struct Candidate<'a> {
     distance: Distance,

@@ -4,11 +4,13 @@ pub mod authorize;
 mod balance;
 mod demand;
 pub mod evidence;
+pub mod explain;
 pub mod guard;
 pub mod inbound;
 mod matching;
 pub mod outbound;
 mod route;
+mod trail;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,10 +21,12 @@ use crate::{
 };
 
 pub use authorize::{Connection, Deny, DryRun, Permit, Would, authorize};
+pub use balance::{Candidate, Fit, Purpose, Unfit};
 pub use evidence::Evidence;
 pub use inbound::{Admission, AdmitError, InboundRequest, ProxyTunnel, admit};
 pub use outbound::route;
 pub use route::{Route, RouteError, RouteKind};
+pub use trail::{Choice, Turn};
 
 /// The addresses of one captured connection, neither of them IPv4-mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@ use super::{
     Flow, Lookup, Route, RouteError, RouteKind, Step,
     balance::{self, Chosen, Purpose, Wanted},
     demand, guard,
+    trail::{Trail, Turn},
 };
 use crate::{
     Pick,
@@ -23,7 +24,18 @@ use crate::{
 /// Inside [`Step::Done`], when the destination is known and cannot be reached: the connection then ends, and never falls
 /// back to plain text.
 pub fn route(world: &World, source: &Workload, flow: Flow, pick: Pick) -> Step<Result<Route, RouteError>> {
-    let ask = Ask { world, source, flow, pick };
+    follow(world, source, flow, pick, Trail::default())
+}
+
+/// As [`route`], telling `trail` what it came by.
+pub(super) fn follow(
+    world: &World,
+    source: &Workload,
+    flow: Flow,
+    pick: Pick,
+    trail: Trail<'_>,
+) -> Step<Result<Route, RouteError>> {
+    let ask = Ask { world, source, flow, pick, trail };
     match ask.route() {
         Ok(route) => Step::Done(Ok(route)),
         Err(Stop::Refuse(error)) => Step::Done(Err(error)),
@@ -38,6 +50,7 @@ struct Ask<'a> {
     source: &'a Workload,
     flow: Flow,
     pick: Pick,
+    trail: Trail<'a>,
 }
 
 /// The workload that stands for a waypoint or network gateway.
@@ -76,6 +89,9 @@ impl Ask<'_> {
             Some(Found::Service(service)) => Some(service),
             Some(Found::Workload(_)) | None => None,
         };
+        if let Some(service) = meant {
+            self.trail.note(|| Turn::Meant(Arc::clone(service)));
+        }
         if let Some(service) = meant
             && let Some(waypoint) = self.service_waypoint(service)
         {
@@ -87,8 +103,7 @@ impl Ask<'_> {
             }
             Some(Found::Service(service)) => {
                 let wanted_port = Wanted { service, port: wanted.port(), purpose: Purpose::Traffic };
-                let chosen = balance::choose(self.world, self.source, wanted_port, self.pick.fork(ENDPOINT))
-                    .ok_or(RouteError::NoHealthyUpstream(wanted))?;
+                let chosen = self.choose(wanted_port).ok_or(RouteError::NoHealthyUpstream(wanted))?;
                 self.to_workload(&chosen, meant, Some(service))
             }
             Some(Found::Workload(workload)) => {
@@ -129,7 +144,7 @@ impl Ask<'_> {
         }
         if meant.is_none()
             && let Some(waypoint) = &workload.waypoint
-            && !self.is_source(waypoint)
+            && !self.comes_from(waypoint)
         {
             return self.to_waypoint(waypoint, None);
         }
@@ -159,6 +174,7 @@ impl Ask<'_> {
         let service = wanted.ok_or(RouteError::NoService(self.flow.destination))?;
         let gateway =
             workload.network_gateway.as_ref().ok_or_else(|| RouteError::NoAddress(workload.uid.clone()))?;
+        self.trail.note(|| Turn::Gateway(gateway.clone()));
         let hop = self
             .resolve(gateway, Purpose::Gateway)
             .ok_or_else(|| RouteError::UnknownGateway(gateway.clone()))?;
@@ -177,7 +193,7 @@ impl Ask<'_> {
     /// The waypoint of a service that this connection has to take.
     fn service_waypoint<'s>(&self, service: &'s Service) -> Option<&'s GatewayAddress> {
         // ztunnel sends a captured waypoint that dials what it fronts back to itself; we let it through.
-        if waypoints(service).any(|waypoint| self.is_source(waypoint)) {
+        if waypoints(service).any(|waypoint| self.comes_from(waypoint)) {
             return None;
         }
         let weights = || service.weighted_waypoints.iter();
@@ -194,6 +210,7 @@ impl Ask<'_> {
 
     /// To a waypoint, which gets the address that the client wanted.
     fn to_waypoint(self, waypoint: &GatewayAddress, service: Option<&Arc<Service>>) -> Result<Route, Stop> {
+        self.trail.note(|| Turn::Waypoint(waypoint.clone()));
         let hop = self
             .resolve(waypoint, Purpose::Waypoint)
             .ok_or_else(|| RouteError::UnknownWaypoint(waypoint.clone()))?;
@@ -227,23 +244,36 @@ impl Ask<'_> {
                 Some(Hop { workload: Arc::clone(workload), port, front: None, near })
             }
             Found::Service(front) => {
-                let wanted = Wanted { service: front, port, purpose };
-                let part = match purpose {
-                    Purpose::Traffic => ENDPOINT,
-                    Purpose::Waypoint => WAYPOINT,
-                    Purpose::Gateway => GATEWAY,
-                };
-                let Chosen { workload, port } =
-                    balance::choose(self.world, self.source, wanted, self.pick.fork(part))?;
+                let Chosen { workload, port } = self.choose(Wanted { service: front, port, purpose })?;
                 Some(Hop { workload, port, front: Some(front), near })
             }
         }
+    }
+
+    /// The endpoint of a service that takes this connection.
+    fn choose(&self, wanted: Wanted<'_>) -> Option<Chosen> {
+        let part = match wanted.purpose {
+            Purpose::Traffic => ENDPOINT,
+            Purpose::Waypoint => WAYPOINT,
+            Purpose::Gateway => GATEWAY,
+        };
+        self.trail.note(|| Turn::choice(self.world, self.source, wanted));
+        balance::choose(self.world, self.source, wanted, self.pick.fork(part))
     }
 
     /// Where to connect to.
     fn next_hop(&self, hop: &Hop<'_>) -> Result<SocketAddr, Stop> {
         let families = hop.front.map(|front| front.ip_families).unwrap_or_default();
         Ok(SocketAddr::new(self.address_of(&hop.workload, hop.near, families)?, hop.port))
+    }
+
+    /// Whether this connection comes from that waypoint, which is then not taken again.
+    fn comes_from(&self, waypoint: &GatewayAddress) -> bool {
+        let own = self.is_source(waypoint);
+        if own {
+            self.trail.note(|| Turn::OwnWaypoint(waypoint.clone()));
+        }
+        own
     }
 
     /// Whether this connection comes from that waypoint: from its identity and from its address.

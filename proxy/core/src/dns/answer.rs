@@ -121,6 +121,14 @@ pub fn decide(
     Verdict::Answer(Answer { message, outcome, addresses: addresses.len() })
 }
 
+/// The service that a client means by a name, short or long, as its queries are answered.
+#[must_use]
+pub fn service(world: &World, settings: &Settings, asker: Asker<'_>, name: &str) -> Option<Arc<Service>> {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let (service, _) = Lookup { world, settings, asker }.service(&name)?;
+    Some(Arc::clone(service))
+}
+
 #[derive(Clone, Copy)]
 struct Lookup<'a> {
     world: &'a World,

@@ -11,7 +11,7 @@ mod names;
 
 use crate::Str;
 
-pub use answer::{Answer, Asker, Outcome, Transport, Verdict, decide};
+pub use answer::{Answer, Asker, Outcome, Transport, Verdict, decide, service};
 pub use lookup::{Addresses, addresses, lookup};
 pub use message::{
     Asked, Name, answers, asked, failure, id, is_refusal, is_retryable, is_truncated, record_type, set_id,

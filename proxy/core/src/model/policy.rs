@@ -23,6 +23,16 @@ pub struct Policy {
     pub rules: Rules,
 }
 
+impl Policy {
+    /// Whether istiod made it out of a PeerAuthentication, to refuse plain text.
+    #[must_use]
+    pub fn is_of_peer_authentication(&self) -> bool {
+        self.action == Action::Deny
+            && (*self.name == *"istio_converted_static_strict"
+                || self.name.starts_with("converted_peer_authentication_"))
+    }
+}
+
 /// Which workloads a policy covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {

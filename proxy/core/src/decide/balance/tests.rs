@@ -1,6 +1,6 @@
 //! Which endpoint is chosen, how often, and which never.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Purpose, Wanted, choose};
 use crate::{
@@ -25,6 +25,7 @@ fn shares_of(service: &Service, endpoints: Vec<Workload>, purpose: Purpose) -> B
         if ports.is_empty() { endpoint.serving(&key, []) } else { endpoint }.into()
     })));
     let source = workload("client").at("10.0.0.1").in_region("r1", "z1");
+    let service = &Arc::new(service.clone());
     let mut shares = BTreeMap::new();
     for pick in 0..1000 {
         let wanted = Wanted { service, port: 80, purpose };
