@@ -1,8 +1,10 @@
-//! What holds on a real API server and under a real container runtime: `make e2e` brings both and runs this.
+//! What holds on a real API server, under a real container runtime, and on a whole Kubernetes: `make e2e` brings them and
+//! runs this. The logs of a trial that fails are kept in `target/e2e-logs`.
 
 use std::process::ExitCode;
 
 mod agent;
+mod cluster;
 mod figures;
 mod install;
 mod pods;
@@ -15,6 +17,9 @@ use tests::lab::{Builder, Lab, Pod};
 
 fn main() -> ExitCode {
     tests::lab::main(&tests::trials![
+        cluster::a_daemon_set_runs_on_every_node_as_its_account,
+        cluster::logs_programs_and_ports_of_a_pod_are_reached_through_the_api_server,
+        cluster::a_service_is_served_by_pods_of_every_node,
         pods::a_namespace_s_label_enrolls_the_pods_it_has_and_those_that_come,
         pods::a_pod_s_own_label_decides_over_its_namespace_s,
         pods::a_namespace_that_loses_its_label_loses_its_pods_to_plain_text,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds what `make e2e` runs beside ours, into the folder that is given: the API server and etcd that cluster/go.mod
-# pins, istio-cni as ../istioctl/go.mod pins it, and the image of a sandbox's process. Minutes the first time, then
-# seconds: Go keeps what it built.
+# Builds what `make e2e` runs beside ours, into the folder that is given: Kubernetes and etcd as cluster/go.mod pins them,
+# istio-cni as ../istioctl/go.mod pins it, and the image of a sandbox's process. Many minutes the first time, then seconds:
+# Go keeps what it built.
 set -euo pipefail
 mkdir -p "$1"
 bin=$(cd "$1" && pwd)
@@ -12,22 +12,9 @@ small=(-trimpath -ldflags "-s -w")
 cd cluster
 version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
 go build -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$version" -o "$bin/" \
-    k8s.io/kubernetes/cmd/kube-apiserver
+    k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kubelet,kube-proxy,kubectl}
 go build "${small[@]}" -o "$bin/etcd" go.etcd.io/etcd/server/v3
 go build "${small[@]}" -o "$bin/pause" .
+../image.sh "$bin/pause-image.tar" adit.test/pause:1 "$bin/pause"
 cd ../../istioctl
 go build "${small[@]}" -o "$bin/" istio.io/istio/cni/cmd/install-cni istio.io/istio/cni/cmd/istio-cni
-
-# The form in which `docker save` writes images: no registry has to serve it.
-image=$(mktemp -d)
-trap 'rm -rf "$image"' EXIT
-same=(--owner=0 --group=0 --mtime=@0 --sort=name)
-tar -C "$bin" "${same[@]}" -cf "$image/layer.tar" pause
-layer=$(sha256sum "$image/layer.tar" | cut -d' ' -f1)
-cat >"$image/config.json" <<EOF
-{"architecture":"$(go env GOARCH)","os":"linux","config":{"Entrypoint":["/pause"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
-EOF
-cat >"$image/manifest.json" <<EOF
-[{"Config":"config.json","RepoTags":["adit.test/pause:1"],"Layers":["layer.tar"]}]
-EOF
-tar -C "$image" "${same[@]}" -cf "$bin/pause-image.tar" manifest.json config.json layer.tar

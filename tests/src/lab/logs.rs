@@ -25,6 +25,21 @@ pub fn print(lines: usize) {
     }
 }
 
+/// Keeps every log of a trial that failed in the folder that `ADIT_LAB_LOGS` names, for whoever reads the report.
+pub fn keep(trial: &str) {
+    let Some(folder) = std::env::var_os("ADIT_LAB_LOGS").map(PathBuf::from) else { return };
+    let folder = folder.join(trial);
+    let _ = fs::remove_dir_all(&folder);
+    for path in found(Path::new(HOME)) {
+        let kept = folder.join(path.strip_prefix(HOME).unwrap_or(&path));
+        let made = kept.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(why) = made.and_then(|()| fs::copy(&path, &kept).map(drop)) {
+            eprintln!("keep {}: {why}", kept.display());
+        }
+    }
+    eprintln!("every log is in {}", folder.display());
+}
+
 fn found(folder: &Path) -> Vec<PathBuf> {
     let mut logs = Vec::new();
     let mut entries: Vec<_> =

@@ -13,6 +13,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub struct Netns {
     name: Arc<str>,
     file: Arc<File>,
+    /// Of other kinds: a machine is more than its network.
+    beside: Arc<[(File, CloneFlags)]>,
 }
 
 impl Netns {
@@ -32,19 +34,28 @@ impl Netns {
             });
             join(made.join());
         });
-        Self { name: name.into(), file: Arc::new(File::open(&path).expect("the namespace's file")) }
+        Self::of(name, File::open(&path).expect("the namespace's file"))
     }
 
     /// One that others made, by a path of theirs.
     #[track_caller]
     pub fn at(name: &str, path: &Path) -> Self {
         let file = File::open(path).unwrap_or_else(|e| panic!("open {}: {e}", path.display()));
-        Self { name: name.into(), file: Arc::new(file) }
+        Self::of(name, file)
     }
 
     /// The namespace that the calling thread is in.
     pub fn current(name: &str) -> Self {
-        Self { name: name.into(), file: Arc::new(File::open(CURRENT).expect("the current namespace")) }
+        Self::of(name, File::open(CURRENT).expect("the current namespace"))
+    }
+
+    fn of(name: &str, file: File) -> Self {
+        Self { name: name.into(), file: Arc::new(file), beside: Arc::new([]) }
+    }
+
+    /// This one, entered together with others of other kinds.
+    pub(super) fn beside(&self, others: Vec<(File, CloneFlags)>) -> Self {
+        Self { beside: others.into(), ..self.clone() }
     }
 
     /// Its name.
@@ -69,6 +80,13 @@ impl Netns {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 setns(&*self.file, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+                if !self.beside.is_empty() {
+                    // Another root is for a thread that shares its own with no other.
+                    unshare(CloneFlags::CLONE_FS).expect("a root of the thread's own");
+                }
+                for (file, kind) in self.beside.iter() {
+                    setns(file, *kind).unwrap_or_else(|e| panic!("enter {kind:?} of {}: {e}", self.name));
+                }
                 work()
             });
             join(thread.join())

@@ -119,25 +119,28 @@ fn inside(trials: &[Trial]) -> ExitCode {
         return refuse(&format!("no trial is called {name:?}"));
     };
     logs::record();
-    let done = watchdog();
+    let done = watchdog(&name);
     let outcome = catch_unwind(AssertUnwindSafe(trial.check));
     let _ = done.send(());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => {
             logs::print(LOG_LINES);
+            logs::keep(&name);
             ExitCode::FAILURE
         }
     }
 }
 
 /// Ends a trial that hangs, with its logs. It sleeps until then or until the trial is done.
-fn watchdog() -> mpsc::Sender<()> {
+fn watchdog(name: &str) -> mpsc::Sender<()> {
     let (done, ends) = mpsc::channel();
+    let name = name.to_owned();
     thread::spawn(move || {
         if ends.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("the trial takes longer than {LIMIT:?}");
             logs::print(LOG_LINES);
+            logs::keep(&name);
             std::process::exit(1);
         }
     });

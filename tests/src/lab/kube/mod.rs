@@ -1,7 +1,9 @@
 //! A real API server with its etcd, on the lab's underlay: what a lab on Kubernetes keeps its objects in.
 
+pub mod cluster;
 mod pki;
 mod request;
+mod serves;
 mod watch;
 
 use std::net::SocketAddr;
@@ -20,6 +22,7 @@ use super::process::{Process, Program};
 use super::{HOME, plan};
 
 pub use request::{Refused, Verb};
+use serves::Serves;
 
 /// A running API server; clients of it are the lab itself, as an administrator, and the agents.
 pub struct ApiServer {
@@ -30,6 +33,7 @@ pub struct ApiServer {
 }
 
 struct Serving {
+    serves: Serves,
     process: Process,
     program: Program,
     /// How many keys have signed accounts' tokens so far.
@@ -40,23 +44,27 @@ impl ApiServer {
     /// Starts both programs and waits until requests are answered.
     #[track_caller]
     pub(super) fn start() -> Self {
+        Self::serving(Serves::Objects)
+    }
+
+    #[track_caller]
+    fn serving(serves: Serves) -> Self {
         let home = home();
         fs::create_dir_all(&home).expect("a folder for the API server");
-        pki::write(&home, &[plan::CONTROL_PLANE.into()], &["kubernetes.default.svc"]);
-        fs::write(home.join("tokens.csv"), format!("{ADMINISTRATOR},lab,lab,system:masters\n"))
-            .expect("write the lab's own token");
+        pki::write(&home, &[plan::CONTROL_PLANE.into(), serves::ADDRESS.into()], &serves::NAMES);
+        fs::write(home.join("tokens.csv"), serves.tokens()).expect("write the tokens of those it knows");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("kubernetes")
             .enable_all()
             .build()
             .expect("a runtime for requests");
-        let client = runtime.block_on(async { request::client(&home, ADDRESS, ADMINISTRATOR) });
+        let client = runtime.block_on(async { request::client(&home, ADDRESS, serves::ADMINISTRATOR) });
         let etcd = etcd(&home);
-        let program = program(&home, &pki::account_key(&home, 1));
+        let program = program(&home, &serves, &pki::account_key(&home, 1));
         let process = begin(&program);
-        let server =
-            Self { client, runtime, etcd, serving: Mutex::new(Serving { process, program, keys: 1 }) };
+        let serving = Serving { serves, process, program, keys: 1 };
+        let server = Self { client, runtime, etcd, serving: Mutex::new(serving) };
         server.wait_ready();
         server
     }
@@ -88,7 +96,7 @@ impl ApiServer {
         {
             let mut serving = self.serving.lock();
             serving.keys += 1;
-            serving.program = program(&home(), &pki::account_key(&home(), serving.keys));
+            serving.program = program(&home(), &serving.serves, &pki::account_key(&home(), serving.keys));
         }
         self.start_again();
     }
@@ -171,7 +179,7 @@ fn etcd(home: &Path) -> Process {
 }
 
 /// The server with RBAC in force, and without what a lab has no use for.
-fn program(home: &Path, [signs, checks]: &[PathBuf; 2]) -> Program {
+fn program(home: &Path, serves: &Serves, [signs, checks]: &[PathBuf; 2]) -> Program {
     let file = |name: &str| home.join(name).display().to_string();
     Program::new(tool("kube-apiserver"))
         .args([format!("--etcd-servers={ETCD}"), format!("--secure-port={}", ADDRESS.port())])
@@ -182,10 +190,9 @@ fn program(home: &Path, [signs, checks]: &[PathBuf; 2]) -> Program {
         .args([format!("--service-account-key-file={}", checks.display())])
         .args([format!("--service-account-signing-key-file={}", signs.display())])
         .args(["--service-account-issuer=https://kubernetes.default.svc"])
-        .args(["--service-cluster-ip-range=10.97.0.0/16", "--authorization-mode=RBAC"])
-        // Accounts are mounted by the lab, which is their kubelet too.
-        .args(["--disable-admission-plugins=ServiceAccount"])
-        .args(["--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false"])
+        .args([format!("--service-cluster-ip-range={}", serves::SERVICES)])
+        .args(["--enable-priority-and-fairness=false"])
+        .args(serves.flags(home))
 }
 
 fn begin(program: &Program) -> Process {
@@ -211,7 +218,5 @@ pub(super) const MIRRORED: [&str; 4] = ["Namespace", "Node", "Pod", "ServiceAcco
 const MOUNTED: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(plan::CONTROL_PLANE), 6443);
 const ETCD: &str = "http://127.0.0.1:2379";
-/// The token of the lab itself.
-const ADMINISTRATOR: &str = "the-lab-is-the-administrator";
 /// On a machine that does other work too.
 const STARTS: std::time::Duration = std::time::Duration::from_secs(90);

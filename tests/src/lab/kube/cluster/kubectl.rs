@@ -1,0 +1,105 @@
+//! The real kubectl, as an administrator outside the nodes.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use super::Cluster;
+use crate::lab::HOME;
+use crate::lab::eventually::eventually;
+use crate::lab::kube::tool;
+use crate::lab::process::{Process, Program};
+
+/// How a run of kubectl ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubectl {
+    /// The exit code; that of the program that `exec` ran.
+    pub exit: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl From<Output> for Kubectl {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}
+
+impl Cluster {
+    /// Runs kubectl to its end.
+    #[track_caller]
+    pub fn kubectl(&self, args: &[&str]) -> Kubectl {
+        self.kubectl_with(args, "")
+    }
+
+    /// As [`Cluster::kubectl`]; answers what it printed, and panics with what it complained of.
+    #[track_caller]
+    pub fn must(&self, args: &[&str]) -> String {
+        let ran = self.kubectl(args);
+        assert_eq!(ran.exit, 0, "kubectl {args:?}: {}{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// Applies YAML, of whatever kinds.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) {
+        let ran = self.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml);
+        assert_eq!(ran.exit, 0, "apply: {}\n{yaml}", ran.stderr);
+    }
+
+    /// Waits until an object is as `kubectl wait --for` is told.
+    #[track_caller]
+    pub fn wait(&self, namespace: &str, object: &str, until: &str) {
+        let (until, limit) = (format!("--for={until}"), format!("--timeout={}s", super::PATIENCE.as_secs()));
+        let ran = self.kubectl(&["-n", namespace, "wait", &until, &limit, object]);
+        if ran.exit != 0 {
+            let why = self.kubectl(&["-n", namespace, "describe", object]);
+            panic!("{object} {until}: {}\n{}{}", ran.stderr, why.stdout, why.stderr);
+        }
+    }
+
+    /// Begins to forward a port of the control plane to one of a pod; ends with the process that is answered.
+    #[track_caller]
+    pub fn forward(&self, namespace: &str, object: &str, port: u16) -> (Process, SocketAddr) {
+        let number = self.forwards.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let log = Path::new(HOME).join(format!("kubernetes/port-forward-{number}.log"));
+        let program = self.program().args(["-n", namespace, "port-forward", object]).arg(format!(":{port}"));
+        let process = program.start("kubectl", &self.underlay, &log);
+        let at = eventually(format_args!("{object} is forwarded"), || {
+            process.assert_running();
+            let said = process.log();
+            let port = said.split("127.0.0.1:").nth(1).and_then(|rest| rest.split_whitespace().next());
+            port.and_then(|port| port.parse::<u16>().ok()).ok_or(said)
+        });
+        (process, SocketAddr::from((Ipv4Addr::LOCALHOST, at)))
+    }
+
+    /// kubectl with the administrator's credentials.
+    fn program(&self) -> Program {
+        Program::new(tool("kubectl"))
+            .env("KUBECONFIG", self.kubeconfig.display().to_string())
+            .env("HOME", HOME)
+    }
+
+    fn kubectl_with(&self, args: &[&str], input: &str) -> Kubectl {
+        let program = self.program().args(args.iter().copied());
+        let output = self.underlay.run(|| {
+            let mut command = program.command();
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap_or_else(|e| panic!("start kubectl: {e}"));
+            let mut stdin = child.stdin.take().expect("its input");
+            stdin.write_all(input.as_bytes()).expect("what it reads");
+            drop(stdin);
+            child.wait_with_output().expect("its end")
+        });
+        output.into()
+    }
+}
