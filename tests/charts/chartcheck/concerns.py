@@ -8,6 +8,8 @@ from .engine import Refused
 from .subject import Outcome
 
 
+# Helpers that every chart has a copy of.
+SHARED = "_adit.tpl"
 # Cases that are linted; all are rendered and held to the facts, which lint would do a second time.
 LINTED = ("default", "tutorial", "gke", "openshift", "revision", "network policy")
 
@@ -138,3 +140,14 @@ def _untyped(subject, default):
             if "execution error" in str(refusal) or entry.path.rpartition(".")[2] not in str(refusal):
                 findings.append(f"values.schema.json has no type for {entry.path}: {refusal}")
     return len(entries), findings
+
+
+def shared_helpers(subject):
+    """Charts that have helpers in common have the same of them: each chart's folder is whole, so a file is there twice."""
+    own = subject.folder / "templates" / SHARED
+    if not own.exists():
+        return Outcome("none", [])
+    others = [other for other in sorted(subject.folder.parent.glob(f"*/templates/{SHARED}")) if other != own]
+    differ = [other for other in others if other.read_bytes() != own.read_bytes()]
+    return Outcome(f"{len(others)} other charts", [f"templates/{SHARED} is not the file that {other.parts[-3]} has" for other in differ])
+

@@ -18,6 +18,7 @@ CONCERNS = {
     "names kept": concerns.kept_names,
     "Kubernetes schemas": concerns.kubernetes,
     "objects fit": concerns.whole,
+    "shared helpers": concerns.shared_helpers,
     "same bytes again": concerns.same_again,
 }
 
