@@ -147,7 +147,7 @@ impl Story {
     fn deny(&self, tell: &mut Teller) {
         tell.step("A policy denies one of the two");
         self.lab.apply_policy(POLICY, "default/layer4-authz");
-        tell.did("kubectl apply -f layer4-authz.yaml");
+        tell.did("kubectl apply -f docs/tutorial/deny.yaml");
         tell.show(POLICY.trim());
         let denied = self.deny.curl(&[&self.url()]);
         tell.check(
@@ -290,22 +290,5 @@ fn wait_for_the_end() {
 /// Text of the page that must not be seen on the wire.
 const TEXT: &str = "sample-app is blue";
 
-const POLICY: &str = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata:
-  name: layer4-authz
-  namespace: default
-spec:
-  selector:
-    matchLabels:
-      app: sample-app
-  action: DENY
-  rules:
-  - from:
-    - source:
-        principals: [cluster.local/ns/default/sa/curl-deny]
-    to:
-    - operation:
-        ports: ['8080']
-";
+/// What a reader of the tutorial applies.
+const POLICY: &str = include_str!("../../../docs/tutorial/deny.yaml");
