@@ -32,13 +32,13 @@ pub(crate) fn logs_programs_and_ports_of_a_pod_are_reached_through_the_api_serve
     forward.assert_running();
 }
 
-pub(crate) fn a_service_is_served_by_pods_of_every_node() {
+pub(crate) fn a_service_is_found_by_name_and_served_by_pods_of_every_node() {
     let cluster = with_samples(&["a", "b"]);
     let from = &pods(&cluster)[0];
     for wanted in ["a", "b"] {
         // kube-proxy picks one by chance.
         eventually_is(format_args!("an answer of node {wanted}"), wanted.to_owned(), || {
-            cluster.must(&["exec", from, "--", "sh", "-c", "curl -sS http://$SAMPLE_SERVICE_HOST/color"])
+            cluster.must(&["exec", from, "--", "curl", "-sS", "http://sample/color"])
         });
     }
 }
@@ -49,7 +49,7 @@ fn with_samples(nodes: &[&str]) -> Cluster {
     let cluster = Cluster::start(nodes);
     cluster.load(&tool("sample-image.tar"));
     cluster.apply(SAMPLE);
-    cluster.must(&["rollout", "status", "daemonset/sample", "--timeout=120s"]);
+    cluster.rolled_out("default", "daemonset/sample");
     cluster
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what `make e2e` runs beside ours, into the folder that is given: Kubernetes and etcd as cluster/go.mod pins them,
-# istio-cni as ../istioctl/go.mod pins it, and the image of a sandbox's process. Many minutes the first time, then seconds:
-# Go keeps what it built.
+# CoreDNS as dns/go.mod does, istio-cni as ../istioctl/go.mod does, and images of what is to run in pods. Many minutes the
+# first time, then seconds: Go keeps what it built.
 set -euo pipefail
 mkdir -p "$1"
 bin=$(cd "$1" && pwd)
@@ -16,5 +16,8 @@ go build -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$
 go build "${small[@]}" -o "$bin/etcd" go.etcd.io/etcd/server/v3
 go build "${small[@]}" -o "$bin/pause" .
 ../image.sh "$bin/pause-image.tar" adit.test/pause:1 "$bin/pause"
+cd ../dns
+go build "${small[@]}" -o "$bin/coredns" .
+../image.sh "$bin/coredns-image.tar" adit.test/coredns:1 "$bin/coredns"
 cd ../../istioctl
 go build "${small[@]}" -o "$bin/" istio.io/istio/cni/cmd/install-cni istio.io/istio/cni/cmd/istio-cni

@@ -11,9 +11,9 @@ use crate::lab::eventually::eventually;
 use crate::lab::kube::tool;
 use crate::lab::process::{Process, Program};
 
-/// How a run of kubectl ended.
+/// How a run of a client ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kubectl {
+pub struct Ran {
     /// The exit code; that of the program that `exec` ran.
     pub exit: i32,
     /// What it printed.
@@ -22,7 +22,7 @@ pub struct Kubectl {
     pub stderr: String,
 }
 
-impl From<Output> for Kubectl {
+impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self {
@@ -36,7 +36,7 @@ impl From<Output> for Kubectl {
 impl Cluster {
     /// Runs kubectl to its end.
     #[track_caller]
-    pub fn kubectl(&self, args: &[&str]) -> Kubectl {
+    pub fn kubectl(&self, args: &[&str]) -> Ran {
         self.kubectl_with(args, "")
     }
 
@@ -53,6 +53,14 @@ impl Cluster {
     pub fn apply(&self, yaml: &str) {
         let ran = self.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], yaml);
         assert_eq!(ran.exit, 0, "apply: {}\n{yaml}", ran.stderr);
+    }
+
+    /// Waits until every pod of a Deployment or DaemonSet is up to date and ready.
+    #[track_caller]
+    pub fn rolled_out(&self, namespace: &str, object: &str) {
+        let limit = format!("--timeout={}s", super::PATIENCE.as_secs());
+        let ran = self.kubectl(&["-n", namespace, "rollout", "status", &limit, object]);
+        assert_eq!(ran.exit, 0, "{object} is rolled out: {}{}", ran.stdout, ran.stderr);
     }
 
     /// Waits until an object is as `kubectl wait --for` is told.
@@ -89,12 +97,17 @@ impl Cluster {
             .env("HOME", HOME)
     }
 
-    fn kubectl_with(&self, args: &[&str], input: &str) -> Kubectl {
-        let program = self.program().args(args.iter().copied());
+    fn kubectl_with(&self, args: &[&str], input: &str) -> Ran {
+        self.run(self.program().args(args.iter().copied()), input)
+    }
+
+    /// Runs a program outside the nodes to its end.
+    pub(super) fn run(&self, program: Program, input: &str) -> Ran {
         let output = self.underlay.run(|| {
             let mut command = program.command();
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.spawn().unwrap_or_else(|e| panic!("start kubectl: {e}"));
+            let mut child =
+                command.spawn().unwrap_or_else(|e| panic!("start {:?}: {e}", command.get_program()));
             let mut stdin = child.stdin.take().expect("its input");
             stdin.write_all(input.as_bytes()).expect("what it reads");
             drop(stdin);

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-pub use kubectl::Kubectl;
+pub use kubectl::Ran;
 pub use machine::Machine;
 
-use super::{ApiServer, Serves, home, serves};
+use super::{ApiServer, Serves, home, serves, tool};
 use crate::lab::eventually::within;
 use crate::lab::node::Node;
 use crate::lab::plan::{self, Families};
@@ -75,6 +75,9 @@ impl Cluster {
             forwards: AtomicU32::new(0),
         };
         cluster.wait_ready();
+        cluster.load(&tool("coredns-image.tar"));
+        cluster.apply(include_str!("dns.yaml"));
+        cluster.rolled_out("kube-system", "deployment/coredns");
         cluster
     }
 
