@@ -81,7 +81,8 @@ def same_again(subject):
     for case in subject.cases:
         try:
             first = subject.render(case)
-            again = subject.chart.render(case.values, case.release, case.namespace, upgrade=True)
+            with subject.chart.on(case.server) as chart:
+                again = chart.render(case.values, case.release, case.namespace, upgrade=True)
         except Refused:
             continue
         names = sorted({*first.files, *again.files})

@@ -2,12 +2,18 @@
 
 import contextlib
 import os
+import re
+import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import helm_python as helm
 
 from . import documents
+
+
+_SERVER = re.compile(r"[$.\w]*\.Capabilities\.KubeVersion\.(?:Git)?Version")
 
 
 class Refused(Exception):
@@ -76,6 +82,21 @@ class Chart:
     def schema(self):
         """`values.schema.json`, or nothing."""
         return self._chart.schema
+
+    @contextlib.contextmanager
+    def on(self, server):
+        """The chart as a server of this version has it; the engine's own rendering knows no server to ask."""
+        if not server:
+            yield self
+            return
+        with tempfile.TemporaryDirectory(prefix="chartcheck-") as folder:
+            copy = Path(folder) / self.name
+            shutil.copytree(self.folder, copy)
+            for file in copy.glob("templates/*"):
+                if file.is_file():
+                    text = file.read_text(encoding="utf-8")
+                    file.write_text(_SERVER.sub(f'"{server}"', text), encoding="utf-8")
+            yield Chart(copy)
 
     def render(self, values, release, namespace, upgrade=False):
         """Renders what `helm install` or `helm upgrade` would send."""

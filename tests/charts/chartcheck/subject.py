@@ -27,7 +27,8 @@ class Subject:
     def render(self, case):
         """What the chart renders for a case; raises Refused."""
         if case.name not in self._rendered:
-            self._rendered[case.name] = self.chart.render(case.values, case.release, case.namespace)
+            with self.chart.on(case.server) as chart:
+                self._rendered[case.name] = chart.render(case.values, case.release, case.namespace)
         return self._rendered[case.name]
 
     def each(self, look):
