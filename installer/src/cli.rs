@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Color, Format};
-use crate::{Context, Error, Exit, version};
+use crate::{Context, Error, Exit, check, version};
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Whether the cluster can take the mesh, and whether the mesh works: run it before and after an installation
+    Check(check::Args),
     /// The version of this tool
     Version(version::Args),
 }
@@ -57,6 +59,7 @@ impl Command {
     /// The command could not do what was asked.
     pub async fn run(self, context: &Context) -> Result<Exit, Error> {
         match self {
+            Self::Check(args) => Box::pin(check::run(args, context)).await,
             Self::Version(args) => version::run(args, context).await,
         }
     }

@@ -1,5 +1,6 @@
 //! `adit`, the command-line tool of the mesh's node data plane: it installs, upgrades, removes, checks and explains.
 
+pub mod check;
 pub mod cli;
 pub mod cluster;
 mod context;

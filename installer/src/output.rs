@@ -24,6 +24,8 @@ pub enum Format {
     Table,
     /// For programs: one JSON document.
     Json,
+    /// As a table, but of checks only what is wrong, a line each.
+    Short,
 }
 
 /// What the process was started with.
@@ -119,7 +121,9 @@ impl Output {
     pub fn result<T: Serialize>(&self, value: &T, table: impl FnOnce() -> Table) {
         match self.shared.format {
             Format::Json => self.json(value),
-            Format::Table => self.line(format_args!("{}", table().render(self.shared.color_out).trim_end())),
+            Format::Table | Format::Short => {
+                self.line(format_args!("{}", table().render(self.shared.color_out).trim_end()))
+            }
         }
     }
 

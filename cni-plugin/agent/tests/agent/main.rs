@@ -11,6 +11,7 @@
 mod api;
 mod canary;
 mod enroll;
+mod facts;
 mod istio;
 mod kubernetes;
 mod plugin;
