@@ -85,6 +85,9 @@ labels:
 {{- $config := dict "CURRENT_AGENT_VERSION" (include "cni.tag" .) "AMBIENT_ENABLED" $ambient.enabled "AMBIENT_DNS_CAPTURE" $ambient.dnsCapture "AMBIENT_IPV6" $ambient.ipv6 "AMBIENT_RECONCILE_POD_RULES_ON_STARTUP" $ambient.reconcileIptablesOnStartup "ENABLE_AMBIENT_DETECTION_RETRY" $ambient.enableAmbientDetectionRetry -}}
 {{- $config = set $config "AMBIENT_ENABLEMENT_SELECTOR" (toYaml $ambient.enablementSelectors) -}}
 {{- with $values.cniConfFileName -}}
+{{- if and (hasSuffix ".conflist" .) (not (include "adit.on" $values.chained)) -}}
+{{- fail (printf "cniConfFileName is %s: with chained=false the plugin has a file for itself, such as istio-cni.conf" .) -}}
+{{- end -}}
 {{- $config = set $config "CNI_CONF_NAME" . -}}
 {{- end -}}
 {{- $config = set $config "ISTIO_OWNED_CNI_CONFIG" $values.istioOwnedCNIConfig -}}

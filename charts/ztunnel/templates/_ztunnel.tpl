@@ -79,7 +79,7 @@ annotations:
 {{- $env = append $env (dict "name" "RUST_BACKTRACE" "value" "1") -}}
 {{- $env = append $env (dict "name" "ISTIO_META_CLUSTER_ID" "value" (include "adit.text" (.multiCluster | default dict).clusterName | default "Kubernetes")) -}}
 {{- $env = append $env (dict "name" "INPOD_ENABLED" "value" "true") -}}
-{{- $env = append $env (dict "name" "TERMINATION_GRACE_PERIOD_SECONDS" "value" (include "adit.text" .terminationGracePeriodSeconds)) -}}
+{{- $env = append $env (dict "name" "TERMINATION_GRACE_PERIOD_SECONDS" "value" (include "adit.text" .terminationGracePeriodSeconds | default "30")) -}}
 {{- range $field := list (list "POD_NAME" "metadata.name") (list "POD_NAMESPACE" "metadata.namespace") (list "NODE_NAME" "spec.nodeName") (list "INSTANCE_IP" "status.podIP") (list "SERVICE_ACCOUNT" "spec.serviceAccountName") -}}
 {{- $env = append $env (dict "name" (index $field 0) "valueFrom" (dict "fieldRef" (dict "fieldPath" (index $field 1)))) -}}
 {{- end -}}
