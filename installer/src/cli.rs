@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Color, Format};
-use crate::{Context, Error, Exit, check, version};
+use crate::{Context, Error, Exit, check, status, uninstall, version};
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
 #[derive(Debug, Parser)]
@@ -46,9 +46,13 @@ pub struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take every pod out of the mesh and remove what was installed, or put back what that replaced
+    Uninstall(uninstall::Args),
+    /// Whether each node's proxy and agent work, and what they wait for
+    Status(status::Args),
     /// Whether the cluster can take the mesh, and whether the mesh works: run it before and after an installation
     Check(check::Args),
-    /// The version of this tool
+    /// The version of this tool, and those in the cluster
     Version(version::Args),
 }
 
@@ -59,6 +63,8 @@ impl Command {
     /// The command could not do what was asked.
     pub async fn run(self, context: &Context) -> Result<Exit, Error> {
         match self {
+            Self::Uninstall(args) => Ok(Box::pin(uninstall::run(args, context)).await?),
+            Self::Status(args) => Ok(Box::pin(status::run(args, context)).await?),
             Self::Check(args) => Box::pin(check::run(args, context)).await,
             Self::Version(args) => version::run(args, context).await,
         }

@@ -1,6 +1,6 @@
 //! Why a command did not do what was asked: one enum over the commands' own, with the exit code and what to do next.
 
-use crate::{Exit, cluster};
+use crate::{Exit, cluster, status, uninstall};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,12 @@ pub enum Error {
     /// The cluster cannot be reached, or refused.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// It is not uninstalled.
+    #[error(transparent)]
+    Uninstall(#[from] uninstall::Error),
+    /// There is no status.
+    #[error(transparent)]
+    Status(#[from] status::Error),
 }
 
 impl Error {
@@ -16,6 +22,8 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Cluster(error) => error.exit(),
+            Self::Uninstall(error) => error.exit(),
+            Self::Status(error) => error.exit(),
         }
     }
 
@@ -24,6 +32,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Cluster(error) => error.hint(),
+            Self::Uninstall(error) => error.hint(),
+            Self::Status(error) => error.hint(),
         }
     }
 }

@@ -4,14 +4,18 @@ pub mod check;
 pub mod cli;
 pub mod cluster;
 mod context;
+pub mod duration;
 mod error;
 mod exit;
 pub mod kind;
+pub mod mesh;
 pub mod object;
 pub mod output;
 pub mod plan;
 pub mod platform;
 pub mod release;
+pub mod status;
+pub mod uninstall;
 pub mod version;
 pub mod wait;
 

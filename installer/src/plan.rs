@@ -11,6 +11,7 @@ mod namespace;
 mod owner;
 
 pub use diff::{FieldChange, changes};
+pub(crate) use namespace::ENFORCE;
 pub use namespace::{PodSecurity, namespace};
 pub use owner::{Owner, handed_over, managers};
 

@@ -21,12 +21,29 @@ pub struct Record {
     pub values: Value,
     /// Its objects.
     pub objects: Vec<Id>,
+    /// They themselves.
+    pub manifests: Vec<Value>,
+    /// The installation that this one followed, where it was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
     /// What was there before, of objects that were taken over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<Replaced>,
     /// What Pod Security enforced before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security: Option<PodSecurity>,
+}
+
+/// An installation that another followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Previous {
+    /// The tool that had installed.
+    pub version: String,
+    /// Its values.
+    pub values: Value,
+    /// Its objects.
+    pub manifests: Vec<Value>,
 }
 
 /// An object that was taken over.
@@ -66,15 +83,31 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What to do about it, where we know.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cluster(error) => error.hint(),
+            Self::Unreadable { id, .. } => Some(format!(
+                "use the version of adit that installed; or delete {id} and install again, which adopts what runs but cannot put back what had been replaced"
+            )),
+            Self::Owned { .. } => None,
+        }
+    }
+}
+
 impl Record {
     /// A first record.
     #[must_use]
-    pub fn new(values: Value, objects: Vec<Id>) -> Self {
+    pub fn new(values: Value, objects: &[(Id, Value)]) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             values,
-            objects,
+            objects: objects.iter().map(|(id, _)| id.clone()).collect(),
+            manifests: objects.iter().map(|(_, object)| object.clone()).collect(),
+            previous: None,
             replaced: Vec::new(),
             pod_security: None,
         }
@@ -88,6 +121,15 @@ impl Record {
             self.replaced.retain(|replaced| !known(&replaced.id));
             self.replaced.splice(0..0, earlier.replaced.iter().cloned());
             self.pod_security = earlier.pod_security.clone().or(self.pod_security);
+            self.previous = if self.manifests == earlier.manifests {
+                earlier.previous.clone()
+            } else {
+                Some(Previous {
+                    version: earlier.version.clone(),
+                    values: earlier.values.clone(),
+                    manifests: earlier.manifests.clone(),
+                })
+            };
         }
         self
     }

@@ -114,7 +114,7 @@ pub async fn see(cluster: &Cluster, id: &Id) -> Result<Seen, cluster::Error> {
 }
 
 /// `matchLabels` as kubectl's `-l`.
-fn selector(daemon_set: &Value) -> String {
+pub(crate) fn selector(daemon_set: &Value) -> String {
     let labels = daemon_set.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let pairs =
         labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));

@@ -175,6 +175,14 @@ impl Cluster {
         Ok(text(&version, "/gitVersion").to_owned())
     }
 
+    /// The API groups that it has.
+    ///
+    /// # Errors
+    /// The server refuses or does not answer.
+    pub async fn groups(&self) -> Result<Value, Error> {
+        self.request(Method::GET, "/apis", None, format_args!("list API groups")).await
+    }
+
     async fn request(
         &self,
         method: Method,

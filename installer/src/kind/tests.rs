@@ -35,14 +35,17 @@ impl Bench {
     fn load(&self) -> Result<(), Error> {
         let programs = Programs { kind: self.home.join("kind"), docker: self.home.join("docker") };
         let output = Output::to(Format::Table, Box::new(Vec::new()), Box::new(Vec::new()), None);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(load(&programs, "dev", &self.home, &output))
+        runtime().block_on(load(&programs, "dev", &self.home, &output))
     }
 
     fn asked(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.home.join("asked")).unwrap_or_default();
         text.replace(&format!("{}/", self.home.display()), "").lines().map(str::to_owned).collect()
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 impl Drop for Bench {

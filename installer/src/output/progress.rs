@@ -71,6 +71,12 @@ impl Step {
         self.said = now;
     }
 
+    /// Why it is no further.
+    pub fn note(&mut self, why: &str) {
+        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        self.at(done, total, why);
+    }
+
     /// It is as it should be.
     pub fn done(self, text: &str) {
         let mark = self.output.paint_err(Style::Good, "✔");

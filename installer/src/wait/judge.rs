@@ -31,7 +31,7 @@ pub fn judge(seen: &Seen) -> State {
         return State::Waiting { ready: 0, nodes: 0, why: "it is not there".to_owned() };
     };
     if number(daemon_set, "/status/observedGeneration") < number(daemon_set, "/metadata/generation") {
-        let why = "its controller has not seen it yet; is the kube-controller-manager running?";
+        let why = "waits for its controller, the kube-controller-manager";
         return State::Waiting { ready: 0, nodes: 0, why: why.to_owned() };
     }
     let nodes = number(daemon_set, "/status/desiredNumberScheduled");

@@ -51,10 +51,7 @@ fn it_is_ready_once_every_node_runs_the_new_pod() {
 fn what_its_controller_has_not_seen_is_not_ready() {
     let mut unseen = daemon_set(2, 2, 2);
     unseen["metadata"]["generation"] = json!(3);
-    waits(
-        &seen(unseen, vec![], vec![]),
-        "its controller has not seen it yet; is the kube-controller-manager running?",
-    );
+    waits(&seen(unseen, vec![], vec![]), "waits for its controller, the kube-controller-manager");
 }
 
 #[test]
