@@ -89,10 +89,6 @@ async fn serve(
     data_plane: Handle,
 ) -> Result<(), StartError> {
     let stop = CancellationToken::new();
-    let ready = Ready::waiting_for(match config.mode {
-        ProxyMode::Shared { .. } => &[ready::STATE, ready::PODS],
-        ProxyMode::Dedicated(_) => &[ready::STATE, ready::PROXY],
-    });
     let servers = Servers::bind(&config.ports).await?;
     let metrics = Metrics::new(About {
         tag: &config.node.istio_version,
@@ -100,6 +96,11 @@ async fn serve(
         lines_lost: log.lines_lost(),
         max_series: config.max_series,
     });
+    let ready = Ready::waiting_for(match config.mode {
+        ProxyMode::Shared { .. } => &[ready::STATE, ready::PODS],
+        ProxyMode::Dedicated(_) => &[ready::STATE, ready::PROXY],
+    });
+    let ready = ready.telling(metrics.pending.clone());
     let on_demand = config.xds.as_ref().filter(|xds| xds.on_demand);
     let (demand, questions) = on_demand.map(|_| xds_client::demand()).unzip();
     let node = Node::new(&config, metrics.clone(), demand);

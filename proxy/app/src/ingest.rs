@@ -39,6 +39,11 @@ impl Sink for Ingest {
         }
         changes.extend(update.removed.into_iter().map(|name| removal(update.type_url, name.into())));
         self.follow(self.live.apply(changes));
+        if !refusals.is_empty() {
+            let label = UrlLabel { url: update.type_url.as_str().to_owned() };
+            let refused = u64::try_from(refusals.len()).unwrap_or(u64::MAX);
+            self.metrics.xds_refused.get_or_create(&label).inc_by(refused);
+        }
         refusals
     }
 

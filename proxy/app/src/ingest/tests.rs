@@ -108,6 +108,9 @@ async fn a_resource_that_does_not_decode_is_refused_by_name_and_field_and_the_re
     let names: Vec<_> = refused.iter().map(|refusal| refusal.name.as_str()).collect();
     assert_eq!(names, ["Kubernetes//Pod/ns/bad", "torn"]);
     assert!(refused[0].why.contains("address"), "{}", refused[0].why);
+    let told = ingest.metrics.encode().unwrap();
+    let counted = format!("adit_xds_refused_resources_total{{url=\"{}\"}} 2", TypeUrl::Address.as_str());
+    assert!(told.contains(&counted), "{told}");
     let found = ingest.live.local_workload(&info("good")).await.expect("the good one is there");
     assert_eq!(&*found.name, "good");
 }

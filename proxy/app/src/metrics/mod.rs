@@ -42,6 +42,10 @@ pub(crate) struct Metrics {
     pub(crate) xds_terminations: Family<TerminationLabel, Counter>,
     pub(crate) xds_messages: Family<UrlLabel, Counter>,
     pub(crate) xds_bytes: Family<UrlLabel, Counter>,
+    /// Resources that could not be read, and were left out.
+    pub(crate) xds_refused: Family<UrlLabel, Counter>,
+    /// What readiness waits for.
+    pub(crate) pending: Family<TaskLabel, Gauge>,
     /// Decisions made without a policy that the workload names.
     pub(crate) unknown_policies: Counter,
     /// Connections in plain text to addresses that are the mesh's and not known.
@@ -87,6 +91,11 @@ pub(crate) struct TerminationLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TaskLabel {
+    pub(crate) task: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitLabel {
     limit: Limit,
 }
@@ -114,6 +123,8 @@ impl Metrics {
             xds_terminations: Family::default(),
             xds_messages: Family::default(),
             xds_bytes: Family::default(),
+            xds_refused: Family::default(),
+            pending: Family::default(),
             unknown_policies: Counter::default(),
             unknown_destinations: Counter::default(),
             canaries: Counter::default(),
@@ -163,6 +174,16 @@ impl Metrics {
 
     /// What ztunnel does not count.
     fn register_own(&self, adit: &mut Registry, lines_lost: Counter) {
+        adit.register(
+            "pending",
+            "Whether the proxy waits for this before it is ready, or ready again (unstable)",
+            self.pending.clone(),
+        );
+        adit.register(
+            "xds_refused_resources",
+            "The total number of resources of the control plane that could not be read (unstable)",
+            self.xds_refused.clone(),
+        );
         adit.register(
             "unknown_policies",
             "The total number of decisions made without a policy that the workload names (unstable)",

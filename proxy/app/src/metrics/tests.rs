@@ -96,6 +96,9 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
     metrics.xds_messages.get_or_create(&url).inc();
     metrics.xds_bytes.get_or_create(&url).inc();
     metrics.xds_terminations.get_or_create(&super::TerminationLabel { reason: "Error" }).inc();
+    metrics.xds_refused.get_or_create(&url).inc();
+    metrics.pending.get_or_create(&super::TaskLabel { task: "t" }).set(1);
+    metrics.hit(crate::limits::Limit::Handshakes);
     let asked = dns_labels("a");
     for count in [metrics.dns.requests(&asked), metrics.dns.upstream_requests(&asked)] {
         count.inc();
@@ -122,7 +125,7 @@ fn every_family_has_its_type_and_says_whether_it_is_stable() {
 }
 
 /// Name, type, and whether ztunnel calls it stable.
-const FAMILIES: [(&str, &str, bool); 36] = [
+const FAMILIES: [(&str, &str, bool); 39] = [
     ("istio_build", "gauge", true),
     ("istio_tcp_connections_opened", "counter", true),
     ("istio_tcp_connections_closed", "counter", true),
@@ -151,6 +154,9 @@ const FAMILIES: [(&str, &str, bool); 36] = [
     ("istio_dns_upstream_request_duration_seconds", "histogram", false),
     ("istio_on_demand_dns", "counter", false),
     ("adit_dns_pods_without_listener", "gauge", false),
+    ("adit_pending", "gauge", false),
+    ("adit_xds_refused_resources", "counter", false),
+    ("adit_limits_hit", "counter", false),
     ("adit_unknown_policies", "counter", false),
     ("adit_log_lines_lost", "counter", false),
     ("adit_unknown_destinations", "counter", false),
