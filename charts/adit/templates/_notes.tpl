@@ -1,7 +1,7 @@
 {{/* Keys of values that nothing reads, one a line: of this chart, of `global` where no chart reads them, and of each chart in it. */}}
 {{- define "umbrella.unread" -}}
 {{- range $key, $value := .Values }}
-{{- if not (has $key (list "global" "ztunnel" "cni")) }}
+{{- if not (has $key (list "global" "ztunnel" "cni" "dashboard" "alerts")) }}
   {{ $key }}
 {{- end }}
 {{- end }}
