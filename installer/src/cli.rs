@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Color, Format};
-use crate::{Context, Error, Exit, check, status, uninstall, version};
+use crate::{Context, Error, Exit, check, status, template, uninstall, version};
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
 #[derive(Debug, Parser)]
@@ -52,6 +52,8 @@ pub enum Command {
     Status(status::Args),
     /// Whether the cluster can take the mesh, and whether the mesh works: run it before and after an installation
     Check(check::Args),
+    /// What a chart renders to, without Helm and without a cluster
+    Template(Box<template::Args>),
     /// The version of this tool, and those in the cluster
     Version(version::Args),
 }
@@ -66,6 +68,7 @@ impl Command {
             Self::Uninstall(args) => Ok(Box::pin(uninstall::run(args, context)).await?),
             Self::Status(args) => Ok(Box::pin(status::run(args, context)).await?),
             Self::Check(args) => Box::pin(check::run(args, context)).await,
+            Self::Template(args) => template::run(*args, context).await,
             Self::Version(args) => version::run(args, context).await,
         }
     }

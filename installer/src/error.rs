@@ -1,5 +1,7 @@
 //! Why a command did not do what was asked: one enum over the commands' own, with the exit code and what to do next.
 
+use crate::render::RenderError;
+use crate::render::values::ValuesError;
 use crate::{Exit, cluster, status, uninstall};
 
 /// Why a command failed.
@@ -14,6 +16,12 @@ pub enum Error {
     /// There is no status.
     #[error(transparent)]
     Status(#[from] status::Error),
+    /// Values cannot be taken as they were given.
+    #[error(transparent)]
+    Values(#[from] ValuesError),
+    /// A chart cannot be rendered.
+    #[error(transparent)]
+    Render(#[from] RenderError),
 }
 
 impl Error {
@@ -24,6 +32,8 @@ impl Error {
             Self::Cluster(error) => error.exit(),
             Self::Uninstall(error) => error.exit(),
             Self::Status(error) => error.exit(),
+            Self::Values(_) => Exit::Usage,
+            Self::Render(error) => error.exit(),
         }
     }
 
@@ -34,6 +44,7 @@ impl Error {
             Self::Cluster(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Status(error) => error.hint(),
+            Self::Values(_) | Self::Render(_) => None,
         }
     }
 }
