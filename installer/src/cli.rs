@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Color, Format};
-use crate::{Context, Error, Exit, check, status, template, uninstall, version};
+use crate::{Context, Error, Exit, check, install, status, template, uninstall, upgrade, version};
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
 #[derive(Debug, Parser)]
@@ -46,6 +46,10 @@ pub struct Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Upgrade node by node, a canary first; stops on a node that fails
+    Upgrade(Box<upgrade::Args>),
+    /// Install node proxies and agents, or change what is installed: shows the plan first
+    Install(Box<install::Args>),
     /// Take every pod out of the mesh and remove what was installed, or put back what that replaced
     Uninstall(uninstall::Args),
     /// Whether each node's proxy and agent work, and what they wait for
@@ -65,6 +69,8 @@ impl Command {
     /// The command could not do what was asked.
     pub async fn run(self, context: &Context) -> Result<Exit, Error> {
         match self {
+            Self::Upgrade(args) => Ok(Box::pin(upgrade::run(*args, context)).await?),
+            Self::Install(args) => Ok(Box::pin(install::run(*args, context)).await?),
             Self::Uninstall(args) => Ok(Box::pin(uninstall::run(args, context)).await?),
             Self::Status(args) => Ok(Box::pin(status::run(args, context)).await?),
             Self::Check(args) => Box::pin(check::run(args, context)).await,

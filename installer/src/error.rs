@@ -2,7 +2,7 @@
 
 use crate::render::RenderError;
 use crate::render::values::ValuesError;
-use crate::{Exit, cluster, status, uninstall};
+use crate::{Exit, cluster, install, status, uninstall, upgrade};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,12 @@ pub enum Error {
     /// The cluster cannot be reached, or refused.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// It is not upgraded.
+    #[error(transparent)]
+    Upgrade(#[from] upgrade::Error),
+    /// It is not installed.
+    #[error(transparent)]
+    Install(#[from] install::Error),
     /// It is not uninstalled.
     #[error(transparent)]
     Uninstall(#[from] uninstall::Error),
@@ -30,6 +36,8 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Cluster(error) => error.exit(),
+            Self::Upgrade(error) => error.exit(),
+            Self::Install(error) => error.exit(),
             Self::Uninstall(error) => error.exit(),
             Self::Status(error) => error.exit(),
             Self::Values(_) => Exit::Usage,
@@ -42,6 +50,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Cluster(error) => error.hint(),
+            Self::Upgrade(error) => error.hint(),
+            Self::Install(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Status(error) => error.hint(),
             Self::Values(_) | Self::Render(_) => None,
