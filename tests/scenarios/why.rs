@@ -12,7 +12,8 @@ const ADMIN: u16 = 15000;
 #[track_caller]
 fn ask(node: &Node, query: &str) -> (u16, String) {
     let path = format!("/why?{query}");
-    http::request(node.netns(), ADMIN, "GET", &path).unwrap_or_else(|why| panic!("{path}: {why}"))
+    http::request(node.netns(), ([127, 0, 0, 1], ADMIN).into(), "GET", &path)
+        .unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
 #[track_caller]
