@@ -91,9 +91,10 @@ impl Connection {
     ///
     /// [`SocketError::Io`] when the kernel does not say.
     pub fn peer_uid(&self) -> Result<u32, SocketError> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.socket)
-            .map_err(|errno| failed("ask for the peer's credentials", errno))?;
-        Ok(peer.uid.as_raw())
+        // A container does not see the PIDs of its node's processes: the kernel then says 0, which rustix has no value for.
+        let peer = nix::sys::socket::getsockopt(&self.socket, nix::sys::socket::sockopt::PeerCredentials)
+            .map_err(|errno| io_failed("ask for the peer's credentials", errno.into()))?;
+        Ok(peer.uid())
     }
 }
 
