@@ -16,6 +16,7 @@ ASKED = target/conformance-$(notdir $(PROXY))-$(NODE)
 
 # What images are made of: `release` for those that are given away, `quick-release` or `dev` for daily use.
 PROFILE ?= release
+IMAGES ?= target/images
 PROFILE_DIR = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
@@ -66,17 +67,20 @@ images: ## image archives for kind and containerd, no registry needed: target/im
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --profile $(PROFILE) --target $(HOST) \
 		--package cni-plugin-plugin
 	$(CARGO) run --locked --quiet --package images -- --programs target/$(PROFILE_DIR) \
-		--static-programs target/$(HOST)/$(PROFILE_DIR) \
+		--static-programs target/$(HOST)/$(PROFILE_DIR) --out $(IMAGES) \
 		$(if $(HUB),--hub $(HUB)) $(if $(TAG),--tag $(TAG)) \
 		$(addprefix --revision ,$(shell git rev-parse HEAD 2>/dev/null))
 
-e2e: ## on real Kubernetes: its API server, its nodes, containerd, and in place of istio-cni: ZTUNNEL=/path drives that proxy, PODS=250, ONLY=area::; needs root, Go
+e2e: $(TOOLS)/charts ## on real Kubernetes: its API server, containerd, in place of istio-cni, and two nodes with istiod, charts and images: ZTUNNEL=/path drives that proxy, PODS=250, ONLY=area::; needs root, Go
 	@./tests/prerequisites.sh e2e
 	./tests/e2e/tools.sh $(TOOLS)/e2e
 	$(CARGO) build --locked --workspace --bins
+	$(MAKE) --no-print-directory images PROFILE=dev IMAGES=target/e2e-images
 	./tests/e2e/image.sh $(TOOLS)/e2e/sample-image.tar adit.test/sample:1 target/debug/sample-app sh curl cat sleep
 	@trap '$(NO_CGROUPS)' EXIT; \
-	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_LAB_AS_ROOT=1 ADIT_LAB_LOGS=$(CURDIR)/target/e2e-logs ADIT_E2E_PODS="$(PODS)" ADIT_E2E_FIGURES=$(CURDIR)/target/e2e-figures \
+	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_E2E_HELM=$(TOOLS)/charts ADIT_E2E_IMAGES=$(CURDIR)/target/e2e-images \
+		ADIT_LAB_AS_ROOT=1 ADIT_LAB_LIMIT=600 ADIT_LAB_LOGS=$(CURDIR)/target/e2e-logs \
+		ADIT_E2E_PODS="$(PODS)" ADIT_E2E_FIGURES=$(CURDIR)/target/e2e-figures \
 		$(if $(ZTUNNEL),ADIT_LAB_PROXY_A="$(abspath $(ZTUNNEL))") \
 		$(CARGO) test --locked --package tests --test e2e -- $(ONLY) 2>&1 | tee target/e2e.log
 	@cat target/e2e-figures 2>/dev/null || true

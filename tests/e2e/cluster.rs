@@ -1,5 +1,7 @@
 //! A whole Kubernetes: nodes with a kubelet and containers of images, and what people do with them.
 
+pub(crate) mod mesh;
+
 use tests::lab::kube::cluster::Cluster;
 use tests::lab::kube::tool;
 use tests::lab::{eventually, eventually_is, http};
@@ -48,9 +50,15 @@ pub(crate) fn a_service_is_found_by_name_and_served_by_pods_of_every_node() {
 fn with_samples(nodes: &[&str]) -> Cluster {
     let cluster = Cluster::start(nodes);
     cluster.load(&tool("sample-image.tar"));
+    apply_samples(&cluster);
+    cluster
+}
+
+/// Runs the sample application on every node.
+#[track_caller]
+fn apply_samples(cluster: &Cluster) {
     cluster.apply(SAMPLE);
     cluster.rolled_out("default", "daemonset/sample");
-    cluster
 }
 
 /// The names of the sample's pods.

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Writes the archive of an image that holds these programs in /bin with the libraries they ask for, in the form in which
 # `docker save` writes one: no registry has to serve it. The first program is what it runs.
-# usage: image.sh ARCHIVE NAME:TAG PROGRAM...
+# usage: [IMAGE_USER=UID] image.sh ARCHIVE NAME:TAG PROGRAM...
 set -euo pipefail
 archive=$1 name=$2
 shift 2
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 mkdir -p "$made/root"/{bin,etc,tmp}
+chmod 1777 "$made/root/tmp"
 for program in "$@"; do
     program=$(command -v "$program")
     cp -L "$program" "$made/root/bin/"
@@ -21,7 +22,7 @@ same=(--owner=0 --group=0 --mtime=@0 --sort=name)
 tar -C "$made/root" "${same[@]}" -cf "$made/layer.tar" .
 layer=$(sha256sum "$made/layer.tar" | cut -d' ' -f1)
 cat >"$made/config.json" <<JSON
-{"architecture":"$(go env GOARCH)","os":"linux","config":{"Entrypoint":["/bin/$(basename "$1")"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
+{"architecture":"$(go env GOARCH)","os":"linux","config":{"User":"${IMAGE_USER:-0}","Entrypoint":["/bin/$(basename "$1")"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:$layer"]}}
 JSON
 cat >"$made/manifest.json" <<JSON
 [{"Config":"config.json","RepoTags":["$name"],"Layers":["layer.tar"]}]

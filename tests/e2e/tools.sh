@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what `make e2e` runs beside ours, into the folder that is given: Kubernetes and etcd as cluster/go.mod pins them,
-# CoreDNS as dns/go.mod does, istio-cni as ../istioctl/go.mod does, and images of what is to run in pods. Many minutes the
-# first time, then seconds: Go keeps what it built.
+# CoreDNS as dns/go.mod does, istiod, istioctl and istio-cni as ../istioctl/go.mod does, and images of what is to run in
+# pods. Half an hour of two cores the first time, then seconds: Go keeps what it built.
 set -euo pipefail
 mkdir -p "$1"
 bin=$(cd "$1" && pwd)
@@ -20,4 +20,5 @@ cd ../dns
 go build "${small[@]}" -o "$bin/coredns" .
 ../image.sh "$bin/coredns-image.tar" adit.test/coredns:1 "$bin/coredns"
 cd ../../istioctl
-go build "${small[@]}" -o "$bin/" istio.io/istio/cni/cmd/install-cni istio.io/istio/cni/cmd/istio-cni
+go build "${small[@]}" -o "$bin/" istio.io/istio/{cni/cmd/install-cni,cni/cmd/istio-cni,pilot/cmd/pilot-discovery,istioctl/cmd/istioctl}
+IMAGE_USER=1337 ../e2e/image.sh "$bin/pilot-image.tar" adit.test/pilot:1 "$bin/pilot-discovery"

@@ -6,7 +6,7 @@ set -euo pipefail
 name=$1 resolver=$2 disk=$3 lab=$4 ready=$5
 hostname "$name"
 mount --make-rslave /
-mkdir -p "$disk"/{etc,etc.work,cni/net.d,cni/bin,sys,kubelet,containerd,logs,run}
+mkdir -p "$disk"/{etc,etc.work,cni/net.d,cni/bin,sys,kubelet,containerd,run} "$lab/$name/pods"
 
 # Of /etc, programs need what is there, and more; /var and /opt begin empty.
 mount -t overlay etc -o "lowerdir=/etc,upperdir=$disk/etc,workdir=$disk/etc.work" /etc
@@ -24,7 +24,8 @@ mkdir -p /var/{lib/{kubelet,containerd,cni},log/{pods,containers},tmp}
 ln -s /run /var/run
 mount --bind "$disk/kubelet" /var/lib/kubelet
 mount --bind "$disk/containerd" /var/lib/containerd
-mount --bind "$disk/logs" /var/log/pods
+# Beside the lab's other logs.
+mount --bind "$lab/$name/pods" /var/log/pods
 
 # A kubelet sets what is the whole system's unless it reads the values it wants: that is all it is given here.
 while read -r key value; do

@@ -4,6 +4,8 @@
 //! Everything lives in the lab's PID and mount namespaces and ends with its process, however that ends; the machines'
 //! folders of cgroups are removed by [`Machine`]'s end, and by `make e2e` where a process had no time for it.
 
+mod helm;
+mod istiod;
 mod kubectl;
 mod machine;
 mod programs;

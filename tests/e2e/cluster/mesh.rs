@@ -1,0 +1,110 @@
+//! Our charts and images on a whole Kubernetes, under the real istiod.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tests::lab::kube::cluster::{Cluster, Ran};
+use tests::lab::kube::tool;
+use tests::lab::{eventually, eventually_is, within};
+
+pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed() {
+    let cluster = with_mesh();
+    cluster.must(&["label", "namespace", "default", "istio.io/dataplane-mode=ambient"]);
+    super::apply_samples(&cluster);
+    cluster.apply(CLIENT);
+    cluster.wait("default", "pod/curl", "condition=Ready");
+    for object in ["pod/curl".to_owned()]
+        .into_iter()
+        .chain(super::pods(&cluster).iter().map(|pod| format!("pod/{pod}")))
+    {
+        cluster.wait("default", &object, ENROLLED);
+    }
+    for wanted in ["a", "b"] {
+        eventually_is(format_args!("an answer of node {wanted}"), wanted.to_owned(), || ask(&cluster).stdout);
+    }
+    eventually("node b's proxy knows who called whom", || {
+        let log = cluster.must(&["-n", SYSTEM, "logs", &proxy_of(&cluster, "b")]);
+        let told = log.lines().any(|line| CALLED.iter().all(|part| line.contains(part)));
+        if told { Ok(()) } else { Err(log) }
+    });
+
+    cluster.apply(DENY);
+    within(tests::lab::kube::cluster::PATIENCE, "a policy of istiod's is in force", || match ask(&cluster) {
+        Ran { exit: 56, .. } => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    cluster.must(&["delete", "authorizationpolicy/no-curl"]);
+    within(tests::lab::kube::cluster::PATIENCE, "and is gone again", || match ask(&cluster) {
+        Ran { exit: 0, .. } => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+/// Two nodes with istiod, and both of our charts as an ambient mesh has them.
+#[track_caller]
+fn with_mesh() -> Cluster {
+    let cluster = Cluster::start(&["a", "b"]);
+    cluster.load(&tool("sample-image.tar"));
+    for image in ["adit-proxy", "adit-node-agent"] {
+        cluster.load(&images().join(format!("{image}.tar")));
+    }
+    cluster.install_istiod();
+    for (release, chart) in [("istio-cni", "cni"), ("istio-ztunnel", "ztunnel")] {
+        cluster.install(SYSTEM, release, &charts().join(chart), &json!({ "profile": "ambient" }));
+    }
+    cluster
+}
+
+/// One request of the client's to the sample's service.
+fn ask(cluster: &Cluster) -> Ran {
+    cluster.kubectl(&["exec", "curl", "--", "curl", "-sS", "--max-time", "5", "http://sample/color"])
+}
+
+/// The name of a node's proxy.
+fn proxy_of(cluster: &Cluster, node: &str) -> String {
+    let on = format!("--field-selector=spec.nodeName={node}");
+    let path = "-o=jsonpath={.items[*].metadata.name}";
+    cluster.must(&["-n", SYSTEM, "get", "pods", "-l", "app=ztunnel", &on, path])
+}
+
+fn charts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
+}
+
+/// Where `make e2e` has put the archives of our images.
+#[track_caller]
+fn images() -> PathBuf {
+    std::env::var_os("ADIT_E2E_IMAGES").expect("ADIT_E2E_IMAGES is not set: run `make e2e`").into()
+}
+
+const SYSTEM: &str = "istio-system";
+const ENROLLED: &str = r"jsonpath={.metadata.annotations.ambient\.istio\.io/redirection}=enabled";
+const CALLED: [&str; 3] = [
+    "spiffe://cluster.local/ns/default/sa/curl",
+    "spiffe://cluster.local/ns/default/sa/sample",
+    r#"direction="inbound""#,
+];
+
+const CLIENT: &str = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: curl, namespace: default}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: curl, namespace: default}
+spec:
+  serviceAccountName: curl
+  nodeName: a
+  terminationGracePeriodSeconds: 0
+  containers: [{name: curl, image: 'adit.test/sample:1', command: [sleep, 1d]}]
+";
+const DENY: &str = "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-curl, namespace: default}
+spec:
+  selector: {matchLabels: {app: sample}}
+  action: DENY
+  rules: [{from: [{source: {principals: [cluster.local/ns/default/sa/curl]}}]}]
+";
