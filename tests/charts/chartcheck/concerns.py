@@ -17,7 +17,7 @@ LINTED = ("default", "tutorial", "gke", "openshift", "revision", "network policy
 def lint(subject):
     """`helm lint --strict` has nothing to say but at most a missing icon, with no values and with those that people give."""
     findings = []
-    cases = [case for case in subject.cases if case.name in LINTED]
+    cases = [case for case in subject.cases if case.name in LINTED or case.expected is None]
     for case in cases:
         told, errors = subject.chart.lint(case.values, case.namespace)
         for severity, path, text in told:
@@ -64,11 +64,16 @@ def kubernetes(subject):
     """Every object is valid, strictly, for every Kubernetes that is claimed."""
     versions = schemas.claimed(subject.chart.metadata)
 
+    foreign = set()
+
     def look(case, rendered):
         of_case = [version for version in versions if int(version.partition(".")[2]) >= case.since]
+        foreign.update(one["kind"] for _, one in rendered.objects() if schemas.foreign(one))
         return (told for _, one in rendered.objects() for told in schemas.check(one, of_case))
 
-    return Outcome(f"{len(versions)} versions, {versions[0]} to {versions[-1]}", subject.each(look))
+    findings = subject.each(look)
+    without = f", not {', '.join(sorted(foreign))}" if foreign else ""
+    return Outcome(f"{versions[0]} to {versions[-1]}{without}", findings)
 
 
 def whole(subject):

@@ -20,7 +20,7 @@ class Subject:
     def __init__(self, folder, cases=None):
         self.chart = Chart(folder)
         self.name, self.folder = self.chart.name, self.chart.folder
-        known = facts.cases(self.name, self.chart.version)
+        known = [*facts.cases(self.name, self.chart.version), *facts.trials(self.folder)]
         self.cases = [case for case in known if cases is None or case.name in cases]
         self._rendered = {}
 
