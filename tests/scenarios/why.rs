@@ -1,12 +1,14 @@
 //! `/why` of the proxies: it says what a connection then meets.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use serde_json::Value;
 use tests::lab::{Lab, Node, Pod, Speaks, http};
 
 use super::policy::{DENY, Story};
 use super::{captured, meshed, uncaptured};
 
-const ADMIN: u16 = 15000;
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000);
 
 /// What the proxy of a node says of a query.
 #[track_caller]
