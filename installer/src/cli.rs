@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::{Color, Format};
-use crate::{Context, Error, Exit, check, install, status, template, uninstall, upgrade, version};
+use crate::output::{Color, Wanted};
+use crate::{
+    Context, Error, Exit, check, inspect, install, status, template, uninstall, upgrade, version, why,
+};
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
 #[derive(Debug, Parser)]
@@ -34,7 +36,7 @@ pub struct Globals {
     pub istio_namespace: String,
     /// How results are written to standard output
     #[arg(long = "output", short = 'o', global = true, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: Wanted,
     /// Whether to use colors
     #[arg(long, global = true, value_enum, default_value_t)]
     pub color: Color,
@@ -58,6 +60,10 @@ pub enum Command {
     Check(check::Args),
     /// What a chart renders to, without Helm and without a cluster
     Template(Box<template::Args>),
+    /// What a node's proxy or agent knows, as `istioctl ztunnel-config` shows it
+    Inspect(inspect::Args),
+    /// Which way a connection takes, who decides about it, and what would have to change
+    Why(why::Args),
     /// The version of this tool, and those in the cluster
     Version(version::Args),
 }
@@ -75,6 +81,8 @@ impl Command {
             Self::Status(args) => Ok(Box::pin(status::run(args, context)).await?),
             Self::Check(args) => Box::pin(check::run(args, context)).await,
             Self::Template(args) => template::run(*args, context).await,
+            Self::Inspect(args) => Ok(inspect::run(args, context).await?),
+            Self::Why(args) => Ok(Box::pin(why::run(args, context)).await?),
             Self::Version(args) => version::run(args, context).await,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::render::RenderError;
 use crate::render::values::ValuesError;
-use crate::{Exit, cluster, install, status, uninstall, upgrade};
+use crate::{Exit, cluster, inspect, install, status, uninstall, upgrade, why};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,12 @@ pub enum Error {
     /// A chart cannot be rendered.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// There is nothing to inspect.
+    #[error(transparent)]
+    Inspect(#[from] inspect::Error),
+    /// Nobody can say why.
+    #[error(transparent)]
+    Why(#[from] why::Error),
 }
 
 impl Error {
@@ -42,6 +48,8 @@ impl Error {
             Self::Status(error) => error.exit(),
             Self::Values(_) => Exit::Usage,
             Self::Render(error) => error.exit(),
+            Self::Inspect(error) => error.exit(),
+            Self::Why(error) => error.exit(),
         }
     }
 
@@ -55,6 +63,8 @@ impl Error {
             Self::Uninstall(error) => error.hint(),
             Self::Status(error) => error.hint(),
             Self::Values(_) | Self::Render(_) => None,
+            Self::Inspect(error) => error.hint(),
+            Self::Why(error) => error.hint(),
         }
     }
 }

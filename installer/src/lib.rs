@@ -8,6 +8,7 @@ pub mod desired;
 pub mod duration;
 mod error;
 mod exit;
+pub mod inspect;
 pub mod install;
 pub mod kind;
 pub mod mesh;
@@ -23,6 +24,7 @@ pub mod uninstall;
 pub mod upgrade;
 pub mod version;
 pub mod wait;
+pub mod why;
 
 pub use context::Context;
 pub use error::Error;

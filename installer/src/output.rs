@@ -17,15 +17,39 @@ pub use style::{Color, Style};
 pub use table::Table;
 
 /// How results are written to standard output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one document.
+    Json,
+    /// As a table, but of checks only what is wrong, a line each.
+    Short,
+}
+
+/// How results are asked for: as a [`Format`], of which a document may be in YAML too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wanted {
     /// For people.
     #[default]
     Table,
     /// For programs: one JSON document.
     Json,
+    /// For programs and people: the same document in YAML.
+    Yaml,
     /// As a table, but of checks only what is wrong, a line each.
     Short,
+}
+
+impl Wanted {
+    const fn format(self) -> Format {
+        match self {
+            Self::Table => Format::Table,
+            Self::Json | Self::Yaml => Format::Json,
+            Self::Short => Format::Short,
+        }
+    }
 }
 
 /// What the process was started with.
@@ -49,6 +73,7 @@ pub struct Output {
 
 struct Shared {
     format: Format,
+    yaml: bool,
     out: Mutex<Box<dyn Write + Send>>,
     err: Mutex<Box<dyn Write + Send>>,
     answers: Option<Mutex<Box<dyn BufRead + Send>>>,
@@ -71,14 +96,15 @@ pub enum Answer {
 impl Output {
     /// The process's own streams.
     #[must_use]
-    pub fn process(format: Format, color: Color, around: &Surroundings) -> Self {
+    pub fn process(wanted: Wanted, color: Color, around: &Surroundings) -> Self {
         let answers: Option<Box<dyn BufRead + Send>> = if around.in_is_terminal && around.err_is_terminal {
             Some(Box::new(std::io::BufReader::new(std::io::stdin())))
         } else {
             None
         };
         Self::new(Shared {
-            format,
+            format: wanted.format(),
+            yaml: wanted == Wanted::Yaml,
             out: Mutex::new(Box::new(std::io::stdout())),
             err: Mutex::new(Box::new(std::io::stderr())),
             answers: answers.map(Mutex::new),
@@ -98,6 +124,7 @@ impl Output {
     ) -> Self {
         Self::new(Shared {
             format,
+            yaml: false,
             out: Mutex::new(out),
             err: Mutex::new(err),
             answers: answers.map(Mutex::new),
@@ -121,17 +148,24 @@ impl Output {
     pub fn result<T: Serialize>(&self, value: &T, table: impl FnOnce() -> Table) {
         match self.shared.format {
             Format::Json => self.json(value),
-            Format::Table | Format::Short => {
-                self.line(format_args!("{}", table().render(self.shared.color_out).trim_end()))
-            }
+            Format::Table | Format::Short => self.table(&table()),
         }
     }
 
-    /// A value as one JSON document on standard output.
+    /// A value as one document on standard output: JSON, or YAML where that is wanted.
     pub fn json<T: Serialize>(&self, value: &T) {
         // Only a map with keys that are no strings fails, and no result has one.
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        self.line(format_args!("{text}"));
+        let text = if self.shared.yaml {
+            serde_saphyr::to_string(value).unwrap_or_default()
+        } else {
+            serde_json::to_string_pretty(value).unwrap_or_default()
+        };
+        self.line(format_args!("{}", text.trim_end()));
+    }
+
+    /// A table on standard output.
+    pub fn table(&self, table: &Table) {
+        self.line(format_args!("{}", table.render(self.shared.color_out).trim_end()));
     }
 
     /// A line of the result, on standard output.
