@@ -92,6 +92,7 @@ check: $(TOOLS)/bin/cargo-deny $(TOOLS)/charts ## format, lints, docs, licences,
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+	$(CARGO) build --locked --package installer
 	$(CHARTCHECK) check
 	$(CHARTCHECK) selftest
 

@@ -101,7 +101,9 @@ impl Package {
     /// Without the charts that conditions and tags in the values turn off.
     pub(super) fn enabled(mut self, given: &Map<String, Value>) -> Result<Self, RenderError> {
         for dependency in &self.dependencies {
-            if given.get(&dependency.name).is_some_and(|part| !part.is_object()) {
+            // Null takes the parent's own defaults for it away.
+            let part = given.get(&dependency.name);
+            if part.is_some_and(|part| !part.is_object() && !part.is_null()) {
                 return Err(RenderError::SubchartValues {
                     chart: self.name.clone(),
                     key: dependency.name.clone(),

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
-from . import concerns, engine, facts, metadata, readme, watching
+from . import concerns, engine, facts, metadata, readme, tool, watching
 from .subject import Subject
 
 CHARTS = ("ztunnel", "cni", "adit")
@@ -20,6 +20,7 @@ CONCERNS = {
     "objects fit": concerns.whole,
     "shared helpers": concerns.shared_helpers,
     "same bytes again": concerns.same_again,
+    "adit renders alike": tool.check,
     "dashboard, alerts": watching.check,
 }
 
