@@ -28,6 +28,17 @@ impl Context {
         Cluster::connect(self.globals.kubeconfig.as_deref(), self.globals.context.as_deref()).await
     }
 
+    /// As [`Context::cluster`]; that of a kind cluster by this name, where one is named and no context is.
+    ///
+    /// # Errors
+    /// As [`Context::cluster`].
+    pub async fn cluster_or_kind(&self, kind: Option<&str>) -> Result<Cluster, cluster::Error> {
+        // Images in one cluster and objects in another are nobody's wish.
+        let of_kind = kind.map(|name| format!("kind-{name}"));
+        let context = self.globals.context.as_deref().or(of_kind.as_deref());
+        Cluster::connect(self.globals.kubeconfig.as_deref(), context).await
+    }
+
     /// The namespace of istiod and of the node components.
     #[must_use]
     pub fn istio_namespace(&self) -> &str {

@@ -58,7 +58,7 @@ pub struct Args {
     /// How long to wait until every node is ready
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration::parse)]
     pub timeout: Duration,
-    /// Load the images into this kind cluster first
+    /// Load the images into this kind cluster first, and change that one, unless --context says otherwise
     #[arg(long = "kind", value_name = "NAME")]
     pub kind_cluster: Option<String>,
     /// Where the images' archives are
@@ -86,7 +86,7 @@ pub struct Prepared {
 /// not ready in time.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let given = values::load(&args.values)?;
-    let cluster = context.cluster().await?;
+    let cluster = context.cluster_or_kind(args.kind_cluster.as_deref()).await?;
     let namespace = context.istio_namespace();
     let output = &context.output;
     let ground = Ground::look(&cluster).await?;

@@ -80,7 +80,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         removed: farewell.agents.iter().chain(&farewell.proxies).chain(&farewell.rest).collect(),
         restored: farewell.restore.iter().map(|replaced| &replaced.id).collect(),
         left: farewell.left.iter().map(|(id, _)| id).collect(),
-        withdrawn: if args.restore { 0 } else { captured.len() },
+        withdrawn: if args.restore && farewell.agents.is_empty() { 0 } else { captured.len() },
         applied,
     };
     if args.dry_run {
@@ -98,8 +98,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     }
     if args.restore {
         restore(&cluster, output, &farewell.restore, args.timeout).await?;
-    } else {
-        withdraw(&cluster, output, &farewell, args.timeout).await?;
+    }
+    // Agents that nobody succeeds take their pods out of the mesh also where something else is put back.
+    if !args.restore || !farewell.agents.is_empty() {
+        Box::pin(withdraw(&cluster, output, &farewell, args.timeout)).await?;
     }
     finish(&cluster, namespace, &record, &farewell).await?;
     match output.format() {
@@ -129,12 +131,12 @@ async fn look(cluster: &Cluster, namespace: &str, record: &Record) -> Result<Vec
 
 fn show(output: &Output, cluster: &Cluster, farewell: &Farewell, captured: &[Captured], record: &Record) {
     output.line(format_args!("Plan for {} ({}):", cluster.context, cluster.server));
-    if farewell.restore.is_empty() {
+    if farewell.restore.is_empty() || !farewell.agents.is_empty() {
         output.line(format_args!(
             "  pods that leave the mesh: {}; their connections live on, and new ones are direct",
             captured.len()
         ));
-        if !record.replaced.is_empty() {
+        if !record.replaced.is_empty() && farewell.restore.is_empty() {
             output.warn(format_args!(
                 "what this installation replaced is forgotten with it; --restore puts it back instead"
             ));
@@ -267,12 +269,7 @@ async fn finish(
     record: &Record,
     farewell: &Farewell,
 ) -> Result<(), Error> {
-    if !farewell.restore.is_empty() {
-        for id in farewell.agents.iter().chain(&farewell.proxies) {
-            cluster.delete(id).await?;
-        }
-    }
-    for id in &farewell.rest {
+    for id in farewell.proxies.iter().chain(&farewell.rest) {
         cluster.delete(id).await?;
     }
     if let Some(security) = &record.pod_security {

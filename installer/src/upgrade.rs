@@ -57,7 +57,7 @@ pub struct Args {
     /// Take fields from whoever else owns them
     #[arg(long)]
     pub force_conflicts: bool,
-    /// Load the images into this kind cluster first
+    /// Load the images into this kind cluster first, and change that one, unless --context says otherwise
     #[arg(long = "kind", value_name = "NAME")]
     pub kind_cluster: Option<String>,
     /// Where the images' archives are
@@ -82,7 +82,7 @@ pub(crate) struct Care {
 /// Nothing is installed, a plan is refused as for an installation, or a node fails: those after it are as they were.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let given = values::load(&args.values)?;
-    let cluster = context.cluster().await?;
+    let cluster = context.cluster_or_kind(args.kind_cluster.as_deref()).await?;
     let namespace = context.istio_namespace();
     let output = &context.output;
     let Some(record) = Record::read(&cluster, namespace).await? else {

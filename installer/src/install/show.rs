@@ -75,7 +75,9 @@ fn details(step: &Step) -> Vec<String> {
         }
         Verdict::Change { changes } => changes.iter().map(line).collect(),
         Verdict::TakeOver { from, changes } => {
-            let from = format!("from {from}, which is put back by `adit uninstall --restore`");
+            let from = format!(
+                "from {from}; what only it set goes, and `adit uninstall --restore` puts all of it back"
+            );
             std::iter::once(from).chain(changes.iter().map(line)).collect()
         }
         Verdict::Owned { by } => vec![format!("of {by}")],

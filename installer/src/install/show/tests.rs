@@ -51,7 +51,7 @@ fn people_see_each_object_that_changes_with_its_fields_and_how_many_do_not() {
   change     DaemonSet istio-system/other
                .spec.image: \"a\" → \"b\"
   take over  DaemonSet istio-system/theirs
-               from Helm release istio-ztunnel (ztunnel-1.29.1), which is put back by `adit uninstall --restore`
+               from Helm release istio-ztunnel (ztunnel-1.29.1); what only it set goes, and `adit uninstall --restore` puts all of it back
                .spec.image: \"a\" → \"b\"
   1 objects stay as they are
 ";
