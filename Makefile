@@ -52,7 +52,7 @@ interop: prerequisites $(TOOLS)/envoy ## Envoy as client, server and waypoint of
 	$(CARGO) build --locked --workspace --bins
 	ADIT_ENVOY=$(TOOLS)/envoy/envoy/_bin/envoy $(CARGO) test --locked -p tests --test interop
 
-tools: prerequisites ## istioctl, Prometheus and pprof over a lab's proxies; needs Go and Debian's package prometheus
+tools: prerequisites ## istioctl, Prometheus with the charts' alerts, and pprof over a lab; needs Go and Debian's package prometheus
 	@command -v go >/dev/null || { echo "make tools needs Go 1.26: it builds the istioctl that tests/istioctl/go.mod pins"; exit 2; }
 	@command -v promtool prometheus >/dev/null || { echo "make tools needs Prometheus: apt-get install prometheus"; exit 2; }
 	cd tests/istioctl && go build -trimpath -o $(TOOLS)/bin/istioctl istio.io/istio/istioctl/cmd/istioctl

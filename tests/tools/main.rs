@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+mod alerts;
 mod istioctl;
 mod profiles;
 mod prometheus;
@@ -9,6 +10,8 @@ mod telling;
 
 fn main() -> ExitCode {
     tests::lab::main(&tests::trials![
+        alerts::promtool_finds_each_alert_firing_where_it_must_and_silent_elsewhere,
+        alerts::a_server_evaluates_every_alert_and_panel_over_a_node,
         istioctl::every_table_shows_what_the_proxy_knows,
         istioctl::every_part_is_there_as_json_and_yaml,
         profiles::pprof_reads_cpu_and_heap,

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::lab::http::{self, curl};
-use tests::lab::{Node, Program, eventually};
+use tests::lab::{Node, Process, Program, eventually};
 
 use super::telling::Telling;
 
@@ -50,15 +50,7 @@ scrape_configs:
 pub(crate) fn a_server_scrapes_us_with_the_tutorials_relabelling() {
     let telling = Telling::start();
     let node = telling.lab.node("a");
-    let folder = node.home().join("prometheus");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let config = folder.join("prometheus.yml");
-    std::fs::write(&config, SCRAPE).expect("write its configuration");
-    let program = Program::new("prometheus")
-        .args([format!("--config.file={}", config.display())])
-        .args([format!("--storage.tsdb.path={}", folder.join("data").display())])
-        .args(["--web.listen-address=127.0.0.1:9090"]);
-    let _server = program.start("prometheus", node.netns(), &node.home().join("prometheus.log"));
+    let _server = serve(&node, SCRAPE);
 
     let up = query(&node, "up");
     assert_eq!(up[0]["value"][1], "1", "{up}");
@@ -96,14 +88,43 @@ const EDGE: &str = "sum(istio_tcp_received_bytes_total{reporter=\"source\",sourc
     destination_service_name, destination_workload_namespace, destination_workload, \
     destination_canonical_service, destination_canonical_revision, response_flags) > 0";
 
+/// Starts a server on the node.
+#[track_caller]
+pub(crate) fn serve(node: &Node, config: &str) -> Process {
+    let folder = node.home().join("prometheus");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("prometheus.yml");
+    std::fs::write(&file, config).expect("write its configuration");
+    let program = Program::new("prometheus")
+        .args([format!("--config.file={}", file.display())])
+        .args([format!("--storage.tsdb.path={}", folder.join("data").display())])
+        .args(["--web.listen-address=127.0.0.1:9090"]);
+    program.start("prometheus", node.netns(), &node.home().join("prometheus.log"))
+}
+
+/// What the node's server answers to a call of its API.
+pub(crate) fn ask(node: &Node, call: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+    let url = format!("http://127.0.0.1:9090/api/v1/{call}");
+    let parameters: Vec<_> = parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut arguments = vec!["--get"];
+    for parameter in &parameters {
+        arguments.extend(["--data-urlencode", parameter]);
+    }
+    arguments.push(&url);
+    let answer = curl(node.netns(), &arguments);
+    let parsed: Value = serde_json::from_str(&answer.body).map_err(|e| format!("{e}: {answer:?}"))?;
+    if parsed["status"] == "success" { Ok(parsed["data"].clone()) } else { Err(answer.body) }
+}
+
 /// The result of a query, once there is one.
 #[track_caller]
 fn query(node: &Node, query: &str) -> Value {
     eventually(format_args!("Prometheus answers {query}"), || {
-        let ask = format!("query={query}");
-        let answer = curl(node.netns(), &["--data-urlencode", &ask, "http://127.0.0.1:9090/api/v1/query"]);
-        let parsed: Value = serde_json::from_str(&answer.body).map_err(|e| format!("{e}: {answer:?}"))?;
-        let result = parsed["data"]["result"].clone();
-        if result.as_array().is_some_and(|all| !all.is_empty()) { Ok(result) } else { Err(answer.body) }
+        let result = ask(node, "query", &[("query", query)])?["result"].clone();
+        if result.as_array().is_some_and(|all| !all.is_empty()) {
+            Ok(result)
+        } else {
+            Err(result.to_string())
+        }
     })
 }
