@@ -68,6 +68,8 @@ pub(super) enum When {
     Before,
     /// Only after.
     After,
+    /// Only before, and of nodes that a probe has looked at.
+    Probed,
 }
 
 /// Every check, in the order of a report.
@@ -96,6 +98,7 @@ impl Check {
             When::Always => true,
             When::Before => facts.before,
             When::After => !facts.before,
+            When::Probed => facts.before && facts.probed.is_some(),
         }
     }
 

@@ -154,7 +154,7 @@ impl Gatherer<'_> {
         let mut found = BTreeMap::new();
         for name in CONFIG_MAPS {
             let map = api.get_opt(name).await.map_err(|error| {
-                ask::refused(&format!("get configmap {name} in {}", self.istio_namespace), &error)
+                ask::refused(&format!("get configmaps in {}", self.istio_namespace), &error)
             })?;
             found.extend(map.map(|map| (name.to_owned(), map)));
         }

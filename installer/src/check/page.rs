@@ -28,6 +28,7 @@ fn section(check: &Check) -> String {
         When::Always => "before and after an installation",
         When::Before => "before an installation (`--pre`)",
         When::After => "after an installation",
+        When::Probed => "before an installation, with `--node-probe`",
     };
     let Check { id, title, about, hint, .. } = check;
     format!("### {id}\n\nOught to hold: {title}. Asked {when}.\n\n{about}\n\nIf not: {hint}.\n")

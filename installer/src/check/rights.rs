@@ -49,10 +49,10 @@ pub(super) struct Asked {
 }
 
 impl Right {
-    /// As a person would say it.
+    /// What it is a right to, as a person would say it.
     #[must_use]
-    pub(super) fn told(&self, namespace: &str) -> String {
-        let mut text = format!("{} {}", self.verb, self.resource);
+    pub(super) fn object(&self, namespace: &str) -> String {
+        let mut text = self.resource.to_owned();
         for (mark, part) in [("/", self.subresource), (".", self.group)] {
             if !part.is_empty() {
                 text.push_str(mark);

@@ -84,8 +84,11 @@ impl Proxy {
 fn trusted(facts: &Facts) -> Judged {
     let account = Proxy::of(facts)?.map_or_else(|| "ztunnel".to_owned(), |proxy| proxy.account);
     let wanted = format!("{}/{account}", facts.istio_namespace);
-    let mut verdict = Verdict::fine(format!("{wanted} is trusted"));
-    for one in istiods(facts)? {
+    let found = istiods(facts)?;
+    let fine =
+        if found.is_empty() { "there is no istiod".to_owned() } else { format!("{wanted} is trusted") };
+    let mut verdict = Verdict::fine(fine);
+    for one in found {
         let subject = format!("deployment {}", one.name);
         match one.env.get(TRUSTED) {
             Some(Some(list)) if list.split(',').any(|entry| entry.trim() == wanted) => {}

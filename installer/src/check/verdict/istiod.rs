@@ -121,13 +121,15 @@ fn version(facts: &Facts) -> Judged {
             Some(_) => fine.push(one.version_text),
         }
     }
-    verdict.fine = if fine.is_empty() { "there is no istiod".to_owned() } else { fine.join(", ") };
+    verdict.fine = if fine.is_empty() { NONE.to_owned() } else { fine.join(", ") };
     Ok(verdict)
 }
 
 fn ambient(facts: &Facts) -> Judged {
-    let mut verdict = Verdict::fine("PILOT_ENABLE_AMBIENT is true");
-    for one in istiods(facts)?.iter().filter(|one| !is_true(one.var("PILOT_ENABLE_AMBIENT"))) {
+    let found = istiods(facts)?;
+    let fine = if found.is_empty() { NONE } else { "PILOT_ENABLE_AMBIENT is true" };
+    let mut verdict = Verdict::fine(fine);
+    for one in found.iter().filter(|one| !is_true(one.var("PILOT_ENABLE_AMBIENT"))) {
         let is = match one.env.get("PILOT_ENABLE_AMBIENT") {
             None => "is not set".to_owned(),
             Some(None) => "comes from elsewhere and is not known".to_owned(),
@@ -139,9 +141,10 @@ fn ambient(facts: &Facts) -> Judged {
 }
 
 fn service(facts: &Facts) -> Judged {
-    let mut verdict = Verdict::fine("each istiod has one");
+    let found = istiods(facts)?;
+    let mut verdict = Verdict::fine(if found.is_empty() { NONE } else { "each istiod has one" });
     let services = known(&facts.services)?;
-    for one in istiods(facts)? {
+    for one in found {
         let found = services.iter().any(|service| {
             service.metadata.namespace.as_ref() == Some(&facts.istio_namespace)
                 && service.metadata.name.as_ref() == Some(&one.name)
@@ -192,6 +195,7 @@ fn gateway_api(facts: &Facts) -> Judged {
     ))
 }
 
+const NONE: &str = "there is no istiod";
 const OLDEST: Version = Version(1, 24);
 const TRIED_FROM: Version = Version(1, 29);
 const TRIED_TO: Version = Version(1, 31);

@@ -59,11 +59,10 @@ fn names(facts: &Facts) -> Judged {
         let Some(set) = facts.daemon_set(name)? else { continue };
         let subject = format!("daemonset {}/{name}", facts.istio_namespace);
         let release = label_of(&set.metadata.annotations, "meta.helm.sh/release-name");
-        let own = label_of(&set.metadata.labels, "helm.sh/chart").unwrap_or_default();
         match release {
             Some(release) if !is_ours(set) => verdict.add(Problem::warning(
                 subject,
-                format!("it belongs to Helm release {release} ({own}, {})", image(set)),
+                format!("it belongs to Helm release {release} and runs {}", image(set)),
             )),
             _ if is_ours(set) => fine.push(format!("{name} is Adit's already")),
             _ => fine.push(format!("{name} ({}) would be replaced", image(set))),

@@ -22,7 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "node-probes",
         area: Area::Nodes,
         title: "kubelets' probes can be let past the proxy",
-        when: When::Before,
+        when: When::Probed,
         about: "Probes are given a source address of their own on the host, by nftables or by iptables with ipset.",
         hint: "load the modules on the node: nf_tables, or ip_set and ip_set_hash_ip with xt_set",
         judge: probes,
@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "node-cni",
         area: Area::Nodes,
         title: "the node's CNI directories are found",
-        when: When::Before,
+        when: When::Probed,
         about: "The plugin joins the chain that the runtime loads first. Platforms keep it elsewhere than /etc/cni/net.d and \
                 /opt/cni/bin: see `global.platform`.",
         hint: "set global.platform, or cniConfDir and cniBinDir, to where this node's runtime looks",
@@ -41,7 +41,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "node-limits",
         area: Area::Nodes,
         title: "the node's limits leave room",
-        when: When::Before,
+        when: When::Probed,
         about: "Programs on a node share the number of inotify instances of one user; with 128 some of them fail to start, with \
                 \"too many open files\".",
         hint: "raise it on the node: sysctl -w fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288",
@@ -51,7 +51,7 @@ pub(super) const CHECKS: &[Check] = &[
         id: "node-firewall",
         area: Area::Nodes,
         title: "nothing on the host guards its rules against others",
-        when: When::Before,
+        when: When::Probed,
         about: "A firewall that writes the host's rules anew may drop port 15008 between pods and takes away what lets probes pass, \
                 until the agent has put it back.",
         hint: "let the firewall pass traffic between pods (firewalld: put the pods' interfaces or addresses into zone trusted)",
@@ -63,7 +63,8 @@ pub(super) const CHECKS: &[Check] = &[
 fn each(facts: &Facts, fine: &str, judge: impl Fn(&NodeFacts) -> Option<Problem>) -> Judged {
     let nodes = known(&facts.nodes)?;
     let Some(probed) = &facts.probed else {
-        let what = "not known: nobody has looked at the nodes themselves";
+        let what =
+            "not known: nobody has looked at the nodes' kernels, CNI directories, limits and firewalls";
         let mut verdict = Verdict::default();
         verdict.add(
             Problem::warning("", what).hint("--node-probe runs a short-lived pod on each node that looks"),

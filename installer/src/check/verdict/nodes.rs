@@ -119,6 +119,9 @@ fn runtime(facts: &Facts) -> Judged {
 }
 
 fn told(counts: &BTreeMap<&str, i32>) -> String {
+    if counts.is_empty() {
+        return "there is no node".to_owned();
+    }
     counts.iter().map(|(what, count)| format!("{what} ({count})")).collect::<Vec<_>>().join(", ")
 }
 

@@ -43,11 +43,19 @@ fn grant(facts: &Facts) -> Judged {
 fn missing(facts: &Facts, purpose: Purpose) -> Judged {
     let asked: Vec<_> = facts.rights.iter().filter(|asked| asked.right.purpose == purpose).collect();
     let mut verdict = Verdict::fine(format!("all {} rights that were asked about", asked.len()));
+    let mut refused: Vec<(String, Vec<&str>)> = Vec::new();
     for one in asked {
-        if !one.allowed.clone()? {
-            let right = one.right.told(&facts.istio_namespace);
-            verdict.add(Problem::error(right.clone(), format!("you may not {right}")));
+        if one.allowed.clone()? {
+            continue;
         }
+        let object = one.right.object(&facts.istio_namespace);
+        match refused.iter_mut().find(|(known, _)| *known == object) {
+            Some((_, verbs)) => verbs.push(one.right.verb),
+            None => refused.push((object, vec![one.right.verb])),
+        }
+    }
+    for (object, verbs) in refused {
+        verdict.add(Problem::error("", format!("you may not {} {object}", verbs.join(", "))));
     }
     Ok(verdict)
 }
