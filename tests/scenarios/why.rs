@@ -14,7 +14,7 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000
 #[track_caller]
 fn ask(node: &Node, query: &str) -> (u16, String) {
     let path = format!("/why?{query}");
-    http::request(node.netns(), ([127, 0, 0, 1], ADMIN).into(), "GET", &path)
+    http::request(node.netns(), ADMIN, "GET", &path)
         .unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
