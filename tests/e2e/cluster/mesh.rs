@@ -2,23 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-use tests::lab::kube::cluster::{Cluster, Ran};
+use serde_json::{Value, json};
+use tests::lab::kube::cluster::{Cluster, Machine, Ran};
 use tests::lab::kube::tool;
-use tests::lab::{eventually, eventually_is, within};
+use tests::lab::{Program, eventually, eventually_is, within};
 
 pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed() {
     let cluster = with_mesh();
-    cluster.must(&["label", "namespace", "default", "istio.io/dataplane-mode=ambient"]);
-    super::apply_samples(&cluster);
-    cluster.apply(CLIENT);
-    cluster.wait("default", "pod/curl", "condition=Ready");
-    for object in ["pod/curl".to_owned()]
-        .into_iter()
-        .chain(super::pods(&cluster).iter().map(|pod| format!("pod/{pod}")))
-    {
-        cluster.wait("default", &object, ENROLLED);
-    }
+    enroll(&cluster);
     for wanted in ["a", "b"] {
         eventually_is(format_args!("an answer of node {wanted}"), wanted.to_owned(), || ask(&cluster).stdout);
     }
@@ -40,6 +31,32 @@ pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_instal
     });
 }
 
+pub(crate) fn charts_that_are_uninstalled_leave_nodes_and_pods_as_they_were() {
+    let cluster = with_mesh();
+    enroll(&cluster);
+    for machine in cluster.machines() {
+        assert_eq!(chain(machine), ["ptp", "portmap", "adit-cni"], "of {}", machine.name());
+        assert!(rules(machine).contains("ISTIO"), "no pod of {} is captured", machine.name());
+    }
+    cluster.uninstall(SYSTEM, "istio-cni");
+    cluster.uninstall(SYSTEM, "istio-ztunnel");
+    for machine in cluster.machines() {
+        eventually_is(
+            format_args!("the chain of {}", machine.name()),
+            ["ptp", "portmap"].map(str::to_owned).to_vec(),
+            || chain(machine),
+        );
+        eventually_is(format_args!("rules on {}", machine.name()), String::new(), || rules(machine));
+    }
+    for wanted in ["a", "b"] {
+        eventually_is(format_args!("an answer of node {wanted}"), wanted.to_owned(), || ask(&cluster).stdout);
+    }
+    // And a pod that comes now needs nobody.
+    cluster.must(&["delete", "pod/curl"]);
+    cluster.apply(CLIENT);
+    cluster.wait("default", "pod/curl", "condition=Ready");
+}
+
 /// Two nodes with istiod, and both of our charts as an ambient mesh has them.
 #[track_caller]
 fn with_mesh() -> Cluster {
@@ -53,6 +70,36 @@ fn with_mesh() -> Cluster {
         cluster.install(SYSTEM, release, &charts().join(chart), &json!({ "profile": "ambient" }));
     }
     cluster
+}
+
+/// Runs the sample and a client in a namespace of the mesh, and waits until all of them are captured.
+#[track_caller]
+fn enroll(cluster: &Cluster) {
+    cluster.must(&["label", "namespace", "default", "istio.io/dataplane-mode=ambient"]);
+    super::apply_samples(cluster);
+    cluster.apply(CLIENT);
+    cluster.wait("default", "pod/curl", "condition=Ready");
+    for object in
+        ["pod/curl".to_owned()].into_iter().chain(super::pods(cluster).iter().map(|pod| format!("pod/{pod}")))
+    {
+        cluster.wait("default", &object, ENROLLED);
+    }
+}
+
+/// The types of the plugins that a machine's runtime calls.
+fn chain(machine: &Machine) -> Vec<String> {
+    let list = std::fs::read(machine.conflists().join("10-lab.conflist")).expect("the conflist");
+    let list: Value = serde_json::from_slice(&list).expect("JSON");
+    let plugins = list["plugins"].as_array().cloned().unwrap_or_default();
+    plugins.iter().map(|plugin| plugin["type"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// The redirection rules in all pods of a machine.
+fn rules(machine: &Machine) -> String {
+    let script = "for pod in /run/netns/cni-*; do nsenter --net=$pod iptables-save; nsenter --net=$pod nft list ruleset; done";
+    let saved = machine.inside().run(|| Program::new("sh").args(["-c", script]).command().output());
+    let saved = String::from_utf8_lossy(&saved.expect("start sh").stdout).into_owned();
+    saved.lines().filter(|line| line.contains("ISTIO")).collect::<Vec<_>>().join("\n")
 }
 
 /// One request of the client's to the sample's service.
