@@ -23,7 +23,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 # What containers of an end-to-end run leave of themselves.
 NO_CGROUPS = find /sys/fs/cgroup -depth -type d -path "*/adit-e2e*" -exec rmdir {} + 2>/dev/null || true
 
-.PHONY: help demo test conformance interop tools images e2e check bench gen fmt prerequisites clean-lab
+.PHONY: help demo test conformance interop tools images e2e check bench gen docs fmt prerequisites clean-lab
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -114,6 +114,12 @@ fuzz: ## let libFuzzer look for what parsers of peer bytes get wrong (SECONDS_EA
 gen: $(TOOLS)/charts ## write what is generated anew: protobuf code, the charts' tables of values
 	ADIT_REGENERATE=1 $(CARGO) test --locked -p tests --test tidy -- generated
 	$(CHARTCHECK) readme
+
+docs: ## write manual pages and shell completions of `adit` to target/docs
+	$(CARGO) build --locked --package installer
+	target/debug/adit man --dir target/docs/man/man1
+	mkdir -p target/docs/completions
+	for shell in bash fish zsh; do target/debug/adit completions $$shell >target/docs/completions/adit.$$shell; done
 
 fmt: ## format
 	$(CARGO) fmt --all

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::output::{Color, Wanted};
 use crate::{
-    Context, Error, Exit, check, inspect, install, status, template, uninstall, upgrade, version, why,
+    Context, Error, Exit, check, docs, inspect, install, status, template, uninstall, upgrade, version, why,
 };
 
 /// Installs, upgrades, checks and explains Adit, the node data plane of an Istio ambient mesh.
@@ -64,6 +64,10 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Which way a connection takes, who decides about it, and what would have to change
     Why(why::Args),
+    /// The script by which a shell completes what is typed
+    Completions(docs::CompletionsArgs),
+    /// Manual pages, one for each command
+    Man(docs::ManArgs),
     /// The version of this tool, and those in the cluster
     Version(version::Args),
 }
@@ -83,6 +87,8 @@ impl Command {
             Self::Template(args) => template::run(*args, context).await,
             Self::Inspect(args) => Ok(inspect::run(args, context).await?),
             Self::Why(args) => Ok(Box::pin(why::run(args, context)).await?),
+            Self::Completions(args) => Ok(docs::completions(&args, context)),
+            Self::Man(args) => Ok(docs::man(&args, context)?),
             Self::Version(args) => version::run(args, context).await,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::render::RenderError;
 use crate::render::values::ValuesError;
-use crate::{Exit, cluster, inspect, install, status, uninstall, upgrade, why};
+use crate::{Exit, cluster, docs, inspect, install, status, uninstall, upgrade, why};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum Error {
     /// Nobody can say why.
     #[error(transparent)]
     Why(#[from] why::Error),
+    /// Documentation cannot be written.
+    #[error(transparent)]
+    Docs(#[from] docs::Error),
 }
 
 impl Error {
@@ -50,6 +53,7 @@ impl Error {
             Self::Render(error) => error.exit(),
             Self::Inspect(error) => error.exit(),
             Self::Why(error) => error.exit(),
+            Self::Docs(docs::Error::Write { .. }) => Exit::Failed,
         }
     }
 
@@ -62,9 +66,9 @@ impl Error {
             Self::Install(error) => error.hint(),
             Self::Uninstall(error) => error.hint(),
             Self::Status(error) => error.hint(),
-            Self::Values(_) | Self::Render(_) => None,
             Self::Inspect(error) => error.hint(),
             Self::Why(error) => error.hint(),
+            Self::Values(_) | Self::Render(_) | Self::Docs(_) => None,
         }
     }
 }

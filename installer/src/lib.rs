@@ -5,6 +5,7 @@ pub mod cli;
 pub mod cluster;
 mod context;
 pub mod desired;
+pub mod docs;
 pub mod duration;
 mod error;
 mod exit;
