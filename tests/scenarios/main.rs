@@ -161,6 +161,7 @@ const TRIALS: &[Trial] = {
         why::what_is_said_of_routes_is_what_a_connection_meets,
         why::a_waypoint_is_said_to_be_taken_as_it_is,
         why::a_query_that_cannot_be_answered_is_told_by_its_parameter,
+        why::the_tool_tells_the_story_and_ends_with_its_verdict,
         xds::a_proxy_without_a_control_plane_serves_what_was_written_by_hand,
         xds::what_is_written_by_hand_wrongly_ends_the_proxy_with_its_field,
         xds::on_demand_a_proxy_knows_what_was_needed_and_no_more,

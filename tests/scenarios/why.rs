@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
-use tests::lab::{Lab, Node, Pod, Speaks, http};
+use tests::lab::{Lab, Node, Pod, Program, Speaks, binaries, http};
 
 use super::policy::{DENY, Story};
 use super::{captured, meshed, uncaptured};
@@ -14,8 +14,7 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000
 #[track_caller]
 fn ask(node: &Node, query: &str) -> (u16, String) {
     let path = format!("/why?{query}");
-    http::request(node.netns(), ADMIN, "GET", &path)
-        .unwrap_or_else(|why| panic!("{path}: {why}"))
+    http::request(node.netns(), ADMIN, "GET", &path).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
 #[track_caller]
@@ -155,4 +154,44 @@ pub(crate) fn a_query_that_cannot_be_answered_is_told_by_its_parameter() {
     let told = why(&node, &client, &format!("{}:80", client.ip()));
     assert_eq!(told["node"], "a", "{told:#}");
     assert_eq!(told["source"]["workload"]["proxy"], "Up", "{told:#}");
+}
+
+/// Runs the command-line tool on the node; its exit code, and what it prints.
+#[track_caller]
+fn adit(node: &Node, args: &[&str]) -> (Option<i32>, String) {
+    let program = Program::new(binaries::find("adit"))
+        .args(args.iter().copied())
+        .args(["--admin-address".to_owned(), ADMIN.to_string()]);
+    let output = node.netns().run(|| program.command().output()).expect("adit runs");
+    let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.code(), told.concat())
+}
+
+pub(crate) fn the_tool_tells_the_story_and_ends_with_its_verdict() {
+    let story = Story::on("a", "b");
+    let node = story.lab.node("a");
+    let why = |client: &Pod, to: &str| adit(&node, &["why", client.name(), to]);
+    let (exit, told) = why(&story.deny, "handson:8080");
+    assert_eq!(exit, Some(0), "{told}");
+    assert!(told.contains(": allowed") && told.contains("HBONE to handson-blue.default on b"), "{told}");
+    story.lab.apply_policy(DENY, "default/layer4-authz");
+    let (exit, told) = why(&story.deny, "handson:8080");
+    assert_eq!(exit, Some(1), "{told}");
+    for words in [
+        "refused (DENY)",
+        "Deny default/layer4-authz (WorkloadSelector) matches",
+        "without default/layer4-authz",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let (exit, told) = adit(&node, &["why", "curl-deny", "handson:8080", "-o", "json"]);
+    let parsed: Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    assert_eq!((exit, &parsed["verdict"]), (Some(1), &"refused".into()), "{told}");
+    let (exit, told) = why(&story.deny, "nobody:8080");
+    assert!(exit == Some(2) && told.contains("parameter destination"), "{exit:?} {told}");
+
+    let (exit, told) = adit(&node, &["inspect", "workloads", "--workload-node", "b"]);
+    assert!(exit == Some(0) && told.contains("handson-blue") && !told.contains("curl-deny"), "{told}");
+    let (exit, told) = adit(&node, &["inspect", "all", "-o", "yaml"]);
+    assert!(exit == Some(0) && told.contains("policies:") && told.contains("layer4-authz"), "{told}");
 }
