@@ -1,11 +1,12 @@
 //! Captured and uncaptured pods reach each other, and captured ones only through the tunnel.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tests::lab::{End, Families, Lab, Pod, Speaks, always, binaries, eventually};
+use tests::lab::{End, Families, Lab, Pod, Program, Speaks, always, binaries, eventually};
 use tests::sample_app;
 
 use super::{captured, meshed, meshed_with, uncaptured, url};
@@ -50,6 +51,21 @@ pub(crate) fn every_pair_of_pods_talks_and_captured_pairs_over_hbone() {
             }
         }
     }
+}
+
+pub(crate) fn a_pod_is_told_whether_it_is_captured() {
+    let lab = meshed();
+    let told = |pod: &Pod| {
+        let mut command = Program::new(binaries::proxy_of("a")).arg("captured").command();
+        let output = pod.run(|| command.stdin(Stdio::null()).output()).expect("the proxy's binary runs");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (code, said) = told(&captured(&lab, "in", "a"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("192.0.2.1:9"), "{said}");
+    let (code, said) = told(&uncaptured(&lab, "out", "a"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("do not come to a node proxy"), "{said}");
 }
 
 /// Connections that the source's proxy has counted from one pod to another over mutual TLS.

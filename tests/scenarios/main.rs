@@ -42,6 +42,7 @@ const TRIALS: &[Trial] = {
         lab::every_manner_of_server_is_what_it_says,
         lab::ipv6_pods_reach_each_other,
         capture::every_pair_of_pods_talks_and_captured_pairs_over_hbone,
+        capture::a_pod_is_told_whether_it_is_captured,
         capture::a_page_crosses_between_nodes_only_inside_the_tunnel,
         capture::a_service_spreads_over_its_pods_on_both_nodes,
         capture::the_pods_of_a_service_are_replaced_without_a_failed_connection,

@@ -6,6 +6,7 @@
 mod accept;
 mod admin;
 mod app;
+pub mod canary;
 mod captured;
 mod certs;
 pub mod config;

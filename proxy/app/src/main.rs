@@ -11,6 +11,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const HELP: &str = "adit-proxy: the node proxy of an ambient mesh
 
 usage: adit-proxy [proxy [NAME]]   run; configured by environment variables
+       adit-proxy captured         tell whether this pod's connections come to a node proxy
        adit-proxy version          print the version
        adit-proxy help             print this
 ";
@@ -23,6 +24,18 @@ fn main() -> ExitCode {
         Some("version") => {
             println!("adit-proxy {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
+        }
+        Some("captured") => {
+            return match proxy::canary::captured(&proxy::canary::TARGETS) {
+                Ok(target) => {
+                    println!("connections of this pod come to a node proxy: it took one to {target}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            };
         }
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
