@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         cluster::logs_programs_and_ports_of_a_pod_are_reached_through_the_api_server,
         cluster::a_service_is_found_by_name_and_served_by_pods_of_every_node,
         cluster::mesh::a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed,
+        cluster::mesh::the_tool_installs_a_mesh_again_without_a_change_and_takes_it_away,
         cluster::mesh::charts_that_are_uninstalled_leave_nodes_and_pods_as_they_were,
         pods::a_namespace_s_label_enrolls_the_pods_it_has_and_those_that_come,
         pods::a_pod_s_own_label_decides_over_its_namespace_s,

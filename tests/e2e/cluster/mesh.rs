@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tests::lab::kube::cluster::{Cluster, Machine, Ran};
 use tests::lab::kube::tool;
-use tests::lab::{Program, eventually, eventually_is, within};
+use tests::lab::{Program, binaries, eventually, eventually_is, within};
 
 pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed() {
     let cluster = with_mesh();
@@ -29,6 +29,22 @@ pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_instal
         Ran { exit: 0, .. } => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+pub(crate) fn the_tool_installs_a_mesh_again_without_a_change_and_takes_it_away() {
+    let cluster = with_istiod();
+    adit(&cluster, &["install", "--yes", "--timeout", "3m"]);
+    enroll(&cluster);
+    eventually_is("an answer of node b", "b".to_owned(), || ask(&cluster).stdout);
+    adit(&cluster, &["status"]);
+    let pods = agents(&cluster);
+    adit(&cluster, &["install", "--yes", "--timeout", "3m"]);
+    assert_eq!(agents(&cluster), pods, "a second installation changes no pod");
+    adit(&cluster, &["uninstall", "--yes", "--timeout", "3m"]);
+    for machine in cluster.machines() {
+        eventually_is(format_args!("rules on {}", machine.name()), String::new(), || rules(machine));
+    }
+    eventually_is("an answer of node a", "a".to_owned(), || ask(&cluster).stdout);
 }
 
 pub(crate) fn charts_that_are_uninstalled_leave_nodes_and_pods_as_they_were() {
@@ -57,18 +73,39 @@ pub(crate) fn charts_that_are_uninstalled_leave_nodes_and_pods_as_they_were() {
     cluster.wait("default", "pod/curl", "condition=Ready");
 }
 
+/// Runs our command-line tool as an administrator; answers what it printed.
+#[track_caller]
+fn adit(cluster: &Cluster, args: &[&str]) -> String {
+    let ran = cluster.run(Program::new(binaries::find("adit")).args(args.iter().copied()), "");
+    assert_eq!(ran.exit, 0, "adit {args:?}: {}{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
+/// The names of the mesh's pods on the nodes.
+fn agents(cluster: &Cluster) -> String {
+    let names = "-o=jsonpath={.items[*].metadata.name}";
+    cluster.must(&["-n", SYSTEM, "get", "pods", "-l", "app!=istiod", names])
+}
+
 /// Two nodes with istiod, and both of our charts as an ambient mesh has them.
 #[track_caller]
 fn with_mesh() -> Cluster {
+    let cluster = with_istiod();
+    for (release, chart) in [("istio-cni", "cni"), ("istio-ztunnel", "ztunnel")] {
+        cluster.install(SYSTEM, release, &charts().join(chart), &json!({ "profile": "ambient" }));
+    }
+    cluster
+}
+
+/// Two nodes that have our images, and istiod.
+#[track_caller]
+fn with_istiod() -> Cluster {
     let cluster = Cluster::start(&["a", "b"]);
     cluster.load(&tool("sample-image.tar"));
     for image in ["adit-proxy", "adit-node-agent"] {
         cluster.load(&images().join(format!("{image}.tar")));
     }
     cluster.install_istiod();
-    for (release, chart) in [("istio-cni", "cni"), ("istio-ztunnel", "ztunnel")] {
-        cluster.install(SYSTEM, release, &charts().join(chart), &json!({ "profile": "ambient" }));
-    }
     cluster
 }
 

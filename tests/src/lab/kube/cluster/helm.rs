@@ -6,7 +6,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Cluster;
-use crate::lab::HOME;
 use crate::lab::process::Program;
 
 impl Cluster {
@@ -45,7 +44,7 @@ impl Cluster {
             "action": action, "positional": positional, "named": named,
         });
         let python = Program::new("python3").args(["-B", "-c", include_str!("helm.py")]);
-        let ran = self.run(python.env("PYTHONPATH", sdk).env("HOME", HOME), &asked.to_string());
+        let ran = self.run(python.env("PYTHONPATH", sdk), &asked.to_string());
         if ran.exit == 0 {
             Ok(serde_json::from_str(&ran.stdout).unwrap_or(Value::Null))
         } else {

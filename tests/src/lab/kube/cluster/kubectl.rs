@@ -79,7 +79,8 @@ impl Cluster {
     pub fn forward(&self, namespace: &str, object: &str, port: u16) -> (Process, SocketAddr) {
         let number = self.forwards.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let log = Path::new(HOME).join(format!("kubernetes/port-forward-{number}.log"));
-        let program = self.program().args(["-n", namespace, "port-forward", object]).arg(format!(":{port}"));
+        let kubectl = Program::new(tool("kubectl")).args(["-n", namespace, "port-forward", object]);
+        let program = self.as_administrator(kubectl).arg(format!(":{port}"));
         let process = program.start("kubectl", &self.underlay, &log);
         let at = eventually(format_args!("{object} is forwarded"), || {
             process.assert_running();
@@ -90,19 +91,17 @@ impl Cluster {
         (process, SocketAddr::from((Ipv4Addr::LOCALHOST, at)))
     }
 
-    /// kubectl with the administrator's credentials.
-    fn program(&self) -> Program {
-        Program::new(tool("kubectl"))
-            .env("KUBECONFIG", self.kubeconfig.display().to_string())
-            .env("HOME", HOME)
-    }
-
     fn kubectl_with(&self, args: &[&str], input: &str) -> Ran {
-        self.run(self.program().args(args.iter().copied()), input)
+        self.run(Program::new(tool("kubectl")).args(args.iter().copied()), input)
     }
 
-    /// Runs a program outside the nodes to its end.
-    pub(super) fn run(&self, program: Program, input: &str) -> Ran {
+    fn as_administrator(&self, program: Program) -> Program {
+        program.env("KUBECONFIG", self.kubeconfig.display().to_string()).env("HOME", HOME)
+    }
+
+    /// Runs a client outside the nodes to its end, with an administrator's credentials.
+    pub fn run(&self, program: Program, input: &str) -> Ran {
+        let program = self.as_administrator(program);
         let output = self.underlay.run(|| {
             let mut command = program.command();
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
