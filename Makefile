@@ -76,6 +76,9 @@ e2e: $(TOOLS)/charts ## on real Kubernetes: its API server, containerd, in place
 	./tests/e2e/tools.sh $(TOOLS)/e2e
 	$(CARGO) build --locked --workspace --bins
 	$(MAKE) --no-print-directory images PROFILE=dev IMAGES=target/e2e-images
+	$(MAKE) --no-print-directory images PROFILE=dev IMAGES=target/e2e-images-again >/dev/null
+	for image in target/e2e-images/*.tar; do cmp "$$image" "target/e2e-images-again/$${image##*/}"; done # same inputs, same bytes
+	PYTHONPATH=$(TOOLS)/charts:tests/charts python3 -B tests/e2e/charts.py charts $(TOOLS)/e2e/charts
 	./tests/e2e/image.sh $(TOOLS)/e2e/sample-image.tar adit.test/sample:1 target/debug/sample-app sh curl cat sleep
 	@trap '$(NO_CGROUPS)' EXIT; \
 	ADIT_E2E_TOOLS=$(TOOLS)/e2e ADIT_E2E_HELM=$(TOOLS)/charts ADIT_E2E_IMAGES=$(CURDIR)/target/e2e-images \

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 mod agent;
 mod cluster;
 mod figures;
+mod images;
 mod install;
 mod pods;
 mod runtime;
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         install::a_conflist_that_nobody_can_read_makes_the_agent_unready_until_it_can_be_read,
         install::a_neighbor_that_writes_its_conflist_anew_does_not_take_us_out,
         figures::a_full_node_is_enrolled_and_proved_again_without_a_refused_connection,
+        images::the_charts_proxy_and_agent_carry_pods_out_of_their_images,
+        images::nftables_and_old_iptables_of_the_agents_image_carry_pods_as_well,
         takeover::istio_cni_alone_enrolls_pods_in_this_harness,
         takeover::a_node_of_istio_cni_becomes_ours_under_traffic_and_goes_back,
         runtime::a_running_sandbox_is_enrolled_and_withdrawn_by_its_namespace_s_label,

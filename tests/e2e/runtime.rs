@@ -1,7 +1,7 @@
 //! A real containerd calls the plugin, with runc and the reference plugins of the CNI project.
 
 pub(crate) mod containerd;
-mod cri;
+pub(crate) mod cri;
 
 use std::process::Stdio;
 

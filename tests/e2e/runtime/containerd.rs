@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tests::lab::kube::tool;
 use tests::lab::{Lab, Netns, Node, Process, Program, binaries, within};
 
+use super::cri::container::ContainerConfig;
 use super::cri::{Cri, Linux, Metadata, PodSandboxConfig, Sandbox};
 
 /// A running containerd.
@@ -25,7 +26,7 @@ impl Containerd {
     #[track_caller]
     pub(crate) fn start(node: &Arc<Node>, cni_version: &str) -> Self {
         let ours = json!({ "type": "adit-cni", "agent_socket": node.home().join("run/plugin.sock") });
-        let containerd = Self::begin(node, cni_version, Some(ours));
+        let containerd = Self::begin(node, cni_version, Some(ours), Program::new("containerd"));
         let link = containerd.bins().join("adit-cni");
         std::os::unix::fs::symlink(binaries::find("adit-cni"), link).expect("a link to ours");
         containerd
@@ -34,10 +35,24 @@ impl Containerd {
     /// Starts it on a node, with a conflist that an agent has yet to add its plugin to.
     #[track_caller]
     pub(crate) fn start_without(node: &Arc<Node>) -> Self {
-        Self::begin(node, "1.0.0", None)
+        Self::begin(node, "1.0.0", None, Program::new("containerd"))
     }
 
-    fn begin(node: &Arc<Node>, cni_version: &str, chained: Option<Value>) -> Self {
+    /// Starts it as on a node of its own: it is the first process there, and `/var/lib` is its own too. Its mounts below
+    /// `/run/netns` are seen by the lab.
+    #[track_caller]
+    pub(crate) fn start_apart(node: &Arc<Node>) -> Self {
+        for args in [["--bind", "/run/netns", "/run/netns"].as_slice(), &["--make-shared", "/run/netns"]] {
+            let status = Command::new("mount").args(args).status().expect("start mount");
+            assert!(status.success(), "mount {args:?}: {status}");
+        }
+        let program = Program::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount", "--propagation", "unchanged", "bash", "-c"])
+            .args([APART, "containerd"]);
+        Self::begin(node, "1.0.0", None, program)
+    }
+
+    fn begin(node: &Arc<Node>, cni_version: &str, chained: Option<Value>, program: Program) -> Self {
         let home = node.home().join("containerd");
         let bins = home.join("bin");
         let confs = home.join("net.d");
@@ -51,7 +66,7 @@ impl Containerd {
         fs::write(confs.join("10-e2e.conflist"), format!("{list:#}")).expect("a conflist");
         let config = home.join("config.toml");
         fs::write(&config, settings(&home)).expect("containerd's configuration");
-        let process = Program::new("containerd").arg("--config").arg(&config).start(
+        let process = program.arg("--config").arg(&config).start(
             "containerd",
             node.netns(),
             &home.join("containerd.log"),
@@ -62,7 +77,7 @@ impl Containerd {
             .build()
             .expect("a runtime for calls");
         let containerd = Self { node: Arc::clone(node), home, _process: process, runtime };
-        within(STARTS, "containerd takes the image", || containerd.import());
+        within(STARTS, "containerd takes the image", || containerd.import(&tool("pause-image.tar")));
         containerd
     }
 
@@ -76,12 +91,20 @@ impl Containerd {
         self.home.join("net.d")
     }
 
-    fn import(&self) -> Result<(), String> {
-        let mut ctr = Program::new("ctr").arg("--address").arg(self.socket()).command();
-        ctr.args(["-n", "k8s.io", "images", "import", "--no-unpack"]).arg(tool("pause-image.tar"));
-        let output = ctr.stdin(Stdio::null()).output().map_err(|e| format!("start ctr: {e}"))?;
+    /// Takes an archive of images, asked as `kind load image-archive` asks.
+    pub(crate) fn import(&self, archive: &Path) -> Result<(), String> {
+        self.ctr(&["images", "import", "--all-platforms", "--digests", "--snapshotter=native"], Some(archive))
+            .map(drop)
+    }
+
+    /// Asks it something by its own client; answers what that prints.
+    pub(crate) fn ctr(&self, args: &[&str], file: Option<&Path>) -> Result<String, String> {
+        let mut ctr =
+            Program::new("ctr").arg("--address").arg(self.socket()).arg("--namespace=k8s.io").command();
+        let output = ctr.args(args).args(file).stdin(Stdio::null()).output();
+        let output = output.map_err(|e| format!("start ctr: {e}"))?;
         if output.status.success() {
-            Ok(())
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
@@ -105,7 +128,7 @@ impl Containerd {
             linux: Some(Linux { cgroup_parent: format!("/{CGROUP}/kubepods/besteffort/pod{uid}") }),
         };
         let sandbox = self.call(|mut cri| async move { cri.run(config).await })?;
-        let netns = Netns::at(name, Path::new(&format!("/proc/{}/ns/net", sandbox.pid)));
+        let netns = Netns::at(name, Path::new(&sandbox.network));
         Ok(Made { sandbox, netns })
     }
 
@@ -113,6 +136,30 @@ impl Containerd {
     pub(crate) fn remove(&self, made: &Made) -> Result<(), String> {
         let id = made.sandbox.id.clone();
         self.call(|mut cri| async move { cri.remove(&id).await })
+    }
+
+    /// Starts a container in a sandbox; answers its name.
+    pub(crate) fn start_container(&self, made: &Made, config: ContainerConfig) -> Result<String, String> {
+        let sandbox = made.sandbox.clone();
+        self.call(|mut cri| async move { cri.start(&sandbox, config).await })
+    }
+
+    /// The runtime's own description of a container that runs.
+    pub(crate) fn running(&self, container: &str) -> Result<Value, String> {
+        let container = container.to_owned();
+        self.call(|mut cri| async move { cri.running(&container).await })
+    }
+
+    /// What a program prints that is run in a container.
+    pub(crate) fn exec(&self, container: &str, command: &[&str]) -> Result<String, String> {
+        let container = container.to_owned();
+        let command = command.iter().map(|&part| part.to_owned()).collect();
+        self.call(|mut cri| async move { cri.exec(&container, command).await })
+    }
+
+    /// What a container has written.
+    pub(crate) fn log(&self, path: &str) -> String {
+        fs::read_to_string(self.home.join("logs").join(path)).unwrap_or_default()
     }
 
     fn call<T: Send + 'static, F>(&self, work: impl FnOnce(Cri) -> F + Send + 'static) -> Result<T, String>
@@ -213,4 +260,6 @@ fn reference(plugin: &str) -> PathBuf {
 
 /// Below which containers of these tests are.
 const CGROUP: &str = "adit-e2e";
+/// As systemd leaves a node, and without a trace on the machine: what runtimes and plugins keep is below /var/lib.
+const APART: &str = "mount --make-shared / && mount -t proc proc /proc && mount -t tmpfs node /var/lib && exec containerd \"$@\"";
 const STARTS: Duration = Duration::from_secs(60);

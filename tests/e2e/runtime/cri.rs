@@ -1,11 +1,18 @@
-//! The few calls of the Container Runtime Interface (`runtime.v1`) by which a kubelet makes and ends sandboxes. The
-//! numbers are those of Kubernetes' `cri-api`.
+//! The few calls of the Container Runtime Interface (`runtime.v1`) by which a kubelet makes and ends sandboxes and their
+//! containers. The numbers are those of Kubernetes' `cri-api`.
+
+pub(crate) mod container;
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use prost::Message;
+use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
+
+use container::{
+    ContainerConfig, ContainerStatusResponse, CreateContainerRequest, ExecSyncRequest, ExecSyncResponse,
+};
 
 /// A connection to a container runtime.
 pub(super) struct Cri {
@@ -92,8 +99,10 @@ struct Nothing {}
 pub(super) struct Sandbox {
     pub(super) id: String,
     pub(super) ip: String,
-    /// Of the process that keeps it.
-    pub(super) pid: i32,
+    /// Where its network is mounted.
+    pub(super) network: String,
+    /// As it was asked for: its containers are made with that again.
+    pub(super) config: PodSandboxConfig,
 }
 
 impl Cri {
@@ -106,14 +115,52 @@ impl Cri {
 
     /// Makes a sandbox; the error is the runtime's message.
     pub(super) async fn run(&mut self, config: PodSandboxConfig) -> Result<Sandbox, String> {
-        let made: Id = self.call("RunPodSandbox", RunPodSandboxRequest { config: Some(config) }).await?;
+        let request = RunPodSandboxRequest { config: Some(config.clone()) };
+        let made: Id = self.call("RunPodSandbox", request).await?;
         let question = StatusRequest { id: made.id.clone(), verbose: true };
         let said: StatusResponse = self.call("PodSandboxStatus", question).await?;
         let ip = said.status.and_then(|status| status.network).map(|network| network.ip).unwrap_or_default();
-        let info = said.info.get("info").ok_or("no info of the sandbox")?;
-        let info: serde_json::Value = serde_json::from_str(info).map_err(told)?;
-        let pid = info["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).ok_or("no PID in the info")?;
-        Ok(Sandbox { id: made.id, ip, pid })
+        let info = document(&said.info)?;
+        let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array().cloned().unwrap_or_default();
+        let network = namespaces.iter().find(|namespace| namespace["type"] == "network");
+        let network =
+            network.and_then(|namespace| namespace["path"].as_str()).ok_or("no network in the info")?;
+        Ok(Sandbox { id: made.id, ip, network: network.to_owned(), config })
+    }
+
+    /// Makes a container in a sandbox and starts it; answers its name.
+    pub(super) async fn start(
+        &mut self,
+        sandbox: &Sandbox,
+        config: ContainerConfig,
+    ) -> Result<String, String> {
+        let request = CreateContainerRequest {
+            sandbox: sandbox.id.clone(),
+            config: Some(config),
+            sandbox_config: Some(sandbox.config.clone()),
+        };
+        let made: Id = self.call("CreateContainer", request).await?;
+        self.call::<_, Nothing>("StartContainer", made.clone()).await?;
+        Ok(made.id)
+    }
+
+    /// What the runtime was told to run, unless that has ended.
+    pub(super) async fn running(&mut self, container: &str) -> Result<Value, String> {
+        let question = StatusRequest { id: container.to_owned(), verbose: true };
+        let said: ContainerStatusResponse = self.call("ContainerStatus", question).await?;
+        match said.status {
+            Some(status) if status.state == RUNNING => Ok(document(&said.info)?["runtimeSpec"].take()),
+            Some(status) => Err(format!("state {}, exit code {}", status.state, status.exit_code)),
+            None => Err("no status".to_owned()),
+        }
+    }
+
+    /// Runs a program in a container; answers what it prints when it succeeds.
+    pub(super) async fn exec(&mut self, container: &str, command: Vec<String>) -> Result<String, String> {
+        let request = ExecSyncRequest { container: container.to_owned(), command, seconds: 30 };
+        let said: ExecSyncResponse = self.call("ExecSync", request).await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if said.exit_code == 0 { Ok(text(&said.stdout)) } else { Err(text(&said.stderr)) }
     }
 
     /// Stops a sandbox, its network with it, and removes it.
@@ -136,6 +183,13 @@ impl Cri {
     }
 }
 
+/// What a runtime tells besides the interface's own fields.
+fn document(info: &HashMap<String, String>) -> Result<Value, String> {
+    serde_json::from_str(info.get("info").ok_or("no info")?).map_err(told)
+}
+
 fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+const RUNNING: i32 = 1;

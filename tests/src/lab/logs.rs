@@ -46,6 +46,10 @@ fn found(folder: &Path) -> Vec<PathBuf> {
         fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     entries.sort();
     for path in entries {
+        // Links in the roots of containers lead in circles.
+        if path.is_symlink() {
+            continue;
+        }
         if path.is_dir() {
             logs.extend(found(&path));
         } else if path.extension().is_some_and(|e| e == "log") {

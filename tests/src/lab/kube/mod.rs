@@ -204,7 +204,7 @@ fn begin(program: &Program) -> Process {
 pub fn tool(name: &str) -> PathBuf {
     let folder = env::var_os("ADIT_E2E_TOOLS").map(PathBuf::from);
     let path = folder.unwrap_or_else(|| panic!("ADIT_E2E_TOOLS is not set: run `make e2e`")).join(name);
-    assert!(path.is_file(), "there is no {}: run `make e2e`", path.display());
+    assert!(path.exists(), "there is no {}: run `make e2e`", path.display());
     path
 }
 
