@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 mod agent;
+mod check;
 mod cluster;
 mod figures;
 mod images;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
         cluster::mesh::a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed,
         cluster::mesh::the_tool_installs_a_mesh_again_without_a_change_and_takes_it_away,
         cluster::mesh::charts_that_are_uninstalled_leave_nodes_and_pods_as_they_were,
+        check::a_cluster_without_istiod_is_told_what_is_missing_and_one_that_has_it_may_be_installed,
+        check::each_thing_in_the_way_is_found_by_its_check,
+        check::somebody_with_few_rights_is_told_which_are_missing_and_what_is_not_known,
         pods::a_namespace_s_label_enrolls_the_pods_it_has_and_those_that_come,
         pods::a_pod_s_own_label_decides_over_its_namespace_s,
         pods::a_namespace_that_loses_its_label_loses_its_pods_to_plain_text,
