@@ -28,7 +28,7 @@ pub use self::handle::Handle;
 use self::steps::Places;
 use crate::compat;
 use crate::config::{Config, Endpoint, Source};
-use crate::debug::Debug;
+use crate::debug::{self, Debug};
 use crate::enroll::{Enrollment, Event};
 use crate::health::Health;
 use crate::http_server;
@@ -196,7 +196,7 @@ impl Agent {
             }
         };
         let scrapes = scrapes(config.serving.metrics).await;
-        let path = config.run_dir.join(DEBUG_SOCKET_NAME);
+        let path = config.run_dir.join(debug::SOCKET_NAME);
         let shown = http_server::listen_root(&path).map_err(|source| AgentError::Debug { path, source })?;
         let (health, metrics) = (Health::default(), Metrics::new());
         let records = Records::new(config.run_dir.join(RECORDS)).map_err(AgentError::Records)?;
@@ -473,8 +473,6 @@ async fn remember(file: PathBuf, mut wanted: tokio::sync::watch::Receiver<Option
     }
 }
 
-/// In the run directory: see what it answers to `GET /`.
-const DEBUG_SOCKET_NAME: &str = "debug.sock";
 /// Waiting plugin calls and changes beyond these wait in their sockets and sources.
 const CALLS: usize = 256;
 const CHANGES: usize = 256;

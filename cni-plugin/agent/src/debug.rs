@@ -1,5 +1,7 @@
 //! What the agent shows to whoever has a shell on the node: a socket in the run directory, for root only.
 
+mod ask;
+
 use std::fmt::Write as _;
 
 use http::{Method, Request, StatusCode};
@@ -12,6 +14,11 @@ use crate::health::Health;
 use crate::http_server::{self, Answer};
 use crate::logging::LogControl;
 use crate::zds::Server;
+
+pub use ask::{AskError, Part, ask};
+
+/// The socket's name in the run directory.
+pub(crate) const SOCKET_NAME: &str = "debug.sock";
 
 /// What is looked into; clones look into the same.
 #[derive(Clone)]

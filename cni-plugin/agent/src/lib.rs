@@ -4,7 +4,7 @@ pub mod app;
 pub mod canary;
 mod compat;
 pub mod config;
-mod debug;
+pub mod debug;
 pub mod eligible;
 pub mod enroll;
 pub mod facts;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use cni_plugin_agent::app::{Agent, Parts};
 use cni_plugin_agent::config::{Config, Install, Raw, Source};
+use cni_plugin_agent::debug::{self, Part};
 use cni_plugin_agent::facts::Facts;
 use cni_plugin_agent::install::ask::Cluster;
 use cni_plugin_agent::install::depart::Departure;
@@ -41,6 +42,12 @@ enum Command {
     },
     /// Say what this node is like, as JSON, and change nothing
     Facts,
+    /// Print what the running agent says of its pods, its proxies or its plugin, as JSON
+    Debug {
+        /// Of what
+        #[arg(value_enum, default_value = "pods")]
+        part: Part,
+    },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +87,10 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    if let Some(Command::Debug { part }) = args.command {
+        let told = runtime.block_on(debug::ask(&config.run_dir, part))?;
+        return write!(std::io::stdout(), "{told}").context("write what the agent says");
+    }
     let outcome = runtime.block_on(serve(config, log, args.command));
     // A pod's rules are not left half done, but a program that hangs does not hold the end up.
     runtime.shutdown_timeout(LAST_STEPS);
@@ -135,8 +146,8 @@ async fn end(
     told: impl Future<Output = ()>,
 ) -> Option<Heir> {
     let departure = match command {
-        // Facts are told without an agent.
-        None | Some(Command::Facts) => {
+        // Facts are told without an agent, and what another says without this one.
+        None | Some(Command::Facts | Command::Debug { .. }) => {
             let enough = CancellationToken::new();
             let keeping = tokio::spawn(lifecycle.clone().keep(enough.clone()));
             told.await;

@@ -35,3 +35,25 @@ async fn proxies_and_the_plugin_are_dumped_to_root_and_the_rest_is_explained() {
     assert!(ask(&path, "GET /").await.contains("GET /debug/zds: which proxy serves which pods"));
     std::fs::remove_file(path).unwrap();
 }
+
+#[tokio::test]
+async fn a_running_agent_tells_who_asks_by_its_run_directory() {
+    let run_dir = std::env::temp_dir().join(format!("adit-debug-ask-{}", std::process::id()));
+    std::fs::create_dir_all(&run_dir).unwrap();
+    let nobody = super::ask(&run_dir, Part::Pods).await.unwrap_err();
+    assert!(
+        matches!(nobody, AskError::Connect { .. }) && nobody.to_string().contains("debug.sock"),
+        "{nobody}"
+    );
+    let (notices, _inbox) = mpsc::unbounded_channel();
+    let server = Server::new(Deadlines::default(), notices, crate::metrics::Proxies::default());
+    server.keep(cni_plugin_wire::zds::PodUid("u-web".to_owned()));
+    let health = Health::default();
+    health.plugin(Plugin::Wrong("no conflist".to_owned()));
+    let debug = Debug { handle: Handle::idle(), server, health, log: None };
+    tokio::spawn(debug.serve(http_server::listen_root(&run_dir.join(SOCKET_NAME)).unwrap()));
+    assert_eq!(super::ask(&run_dir, Part::Pods).await.unwrap(), "[]\n");
+    assert!(super::ask(&run_dir, Part::Zds).await.unwrap().contains("u-web"));
+    assert!(super::ask(&run_dir, Part::Install).await.unwrap().contains("no conflist"));
+    std::fs::remove_dir_all(run_dir).unwrap();
+}
