@@ -88,6 +88,24 @@ pub(crate) fn somebody_with_few_rights_is_told_which_are_missing_and_what_is_not
     assert_eq!(kernel["hint"], "run this as somebody who may list nodes");
 }
 
+pub(crate) fn a_pod_of_the_agent_s_image_tells_what_a_node_is_like_and_is_gone_afterwards() {
+    let cluster = Cluster::start(&["a"]);
+    furnish(&cluster);
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images");
+    cluster.load(&images.join("adit-node-agent.tar"));
+    let (code, report) = check(&cluster, cluster.kubeconfig(), &["--pre", "--node-probe"]);
+    assert_eq!(code, 0, "{report:#}");
+    found(&report, "node-redirection", "ok", "a way to redirect works on every node").unwrap();
+    found(&report, "node-probes", "ok", "on every node").unwrap();
+    found(&report, "node-cni", "ok", "on every node").unwrap();
+    let pods =
+        ["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/name=adit-node-probe", "-o", "name"];
+    eventually("no pod is left", || match cluster.must(&pods) {
+        none if none.is_empty() => Ok(()),
+        some => Err(some),
+    });
+}
+
 /// The findings of `adit check`, and its exit code.
 #[track_caller]
 fn check(cluster: &Cluster, kubeconfig: &Path, args: &[&str]) -> (i32, Value) {

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         check::a_cluster_without_istiod_is_told_what_is_missing_and_one_that_has_it_may_be_installed,
         check::each_thing_in_the_way_is_found_by_its_check,
         check::somebody_with_few_rights_is_told_which_are_missing_and_what_is_not_known,
+        check::a_pod_of_the_agent_s_image_tells_what_a_node_is_like_and_is_gone_afterwards,
         pods::a_namespace_s_label_enrolls_the_pods_it_has_and_those_that_come,
         pods::a_pod_s_own_label_decides_over_its_namespace_s,
         pods::a_namespace_that_loses_its_label_loses_its_pods_to_plain_text,
