@@ -1,9 +1,9 @@
 //! `istioctl ztunnel-config` as Istio ships it, over the dump of a lab's proxy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::lab::{Node, Program};
+use tests::lab::{Node, Program, binaries};
 
 use super::telling::Telling;
 
@@ -94,18 +94,59 @@ pub(crate) fn every_part_is_there_as_json_and_yaml() {
     }
 }
 
+pub(crate) fn adit_inspect_shows_the_same_tables_of_the_same_dump() {
+    let telling = Telling::start();
+    for node in telling.lab.nodes() {
+        let file = kept(node);
+        for (part, ours) in [
+            ("workload", "workloads"),
+            ("service", "services"),
+            ("policy", "policies"),
+            ("certificate", "certificates"),
+            ("connections", "connections"),
+        ] {
+            let stock = told_of(istioctl(), &["ztunnel-config", part], &file);
+            let shown = told_of(binaries::find("adit"), &["inspect", ours], &file);
+            assert_eq!(rows(&shown), rows(&stock), "{part}:\n{stock}\n{shown}");
+        }
+    }
+}
+
+/// The cells of each row, whatever stands between them; pods of one name may stand in any order.
+fn rows(table: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut rows: Vec<_> = table.lines().map(cells).filter(|row| !row.is_empty()).collect();
+    rows.sort();
+    rows
+}
+
+fn istioctl() -> PathBuf {
+    std::env::var_os("ADIT_ISTIOCTL").expect("ADIT_ISTIOCTL names istioctl").into()
+}
+
 /// Runs istioctl over the dump that the node's proxy gives now.
 #[track_caller]
 fn ask(node: &Node, args: &[&str]) -> String {
-    let istioctl: PathBuf = std::env::var_os("ADIT_ISTIOCTL").expect("ADIT_ISTIOCTL names istioctl").into();
+    let file = kept(node);
+    let args: Vec<_> = ["ztunnel-config"].iter().chain(args).copied().collect();
+    told_of(istioctl(), &args, &file)
+}
+
+/// The dump that the node's proxy gives now, in a file.
+#[track_caller]
+fn kept(node: &Node) -> PathBuf {
     let dump = node.proxy().config_dump().unwrap_or_else(|e| panic!("{e}"));
     let file = node.home().join("dump.json");
     std::fs::write(&file, dump.to_string()).expect("write the dump");
-    let program = Program::new(istioctl)
-        .args(["ztunnel-config"])
+    file
+}
+
+#[track_caller]
+fn told_of(program: PathBuf, args: &[&str], file: &Path) -> String {
+    let program = Program::new(program)
         .args(args.iter().copied())
         .args(["--file".to_owned(), file.display().to_string()]);
-    let output = program.command().output().expect("istioctl runs");
+    let output = program.command().output().expect("the program runs");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{args:?}: {}{told}", String::from_utf8_lossy(&output.stderr));
     told
