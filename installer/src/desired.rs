@@ -39,6 +39,8 @@ pub struct Desired {
     pub objects: Vec<(Id, Value)>,
     /// The values they were rendered with.
     pub values: Value,
+    /// What the charts remark on the values: those that nothing reads, those that lead to trouble.
+    pub remarks: Vec<String>,
 }
 
 impl Ground {
@@ -88,7 +90,13 @@ pub fn desired(ground: &Ground, namespace: &str, values: Value) -> Result<Desire
         }
         (id, object)
     });
-    Ok(Desired { objects: objects.collect(), values })
+    Ok(Desired { objects: objects.collect(), values, remarks: remarks(&rendered.notes) })
+}
+
+/// The paragraphs of a chart's notes that are there only where something is remarkable: those after what is next.
+fn remarks(notes: &str) -> Vec<String> {
+    let paragraphs = notes.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
+    paragraphs.skip_while(|paragraph| !paragraph.starts_with("Next:")).skip(1).map(str::to_owned).collect()
 }
 
 /// The values that people gave, with what flags say; what is given stands.

@@ -97,6 +97,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let values = with_flags(given, args.profile.as_deref(), asked, namespace);
     let desired = desired(&ground, namespace, values).map_err(crate::desired::Error::from)?;
     if args.dry_run {
+        remark(context, &desired);
         print(context, &desired);
         return Ok(Exit::Done);
     }
@@ -107,6 +108,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         show(output, &prepared.plan);
     }
     let shown = |applied| Shown::new(&cluster.context, platform.clone(), &prepared.plan, applied);
+    remark(context, &prepared.desired);
     refuse(&prepared.plan)?;
     if !args.without_istiod {
         let missing = missing_mounts(&cluster, &prepared.desired.objects).await?;
@@ -163,6 +165,13 @@ pub async fn prepare(
     }
     plan.prune(&recorded);
     Ok(Prepared { plan, desired, earlier, pod_security })
+}
+
+/// Tells what the charts remark on the values.
+pub fn remark(context: &Context, desired: &Desired) {
+    for remark in &desired.remarks {
+        context.output.warn(format_args!("{remark}"));
+    }
 }
 
 /// Whether something stands in the way of the plan.

@@ -104,6 +104,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             ));
         }
     }
+    install::remark(context, &prepared.desired);
     install::refuse(&prepared.plan)?;
     let is_empty = prepared.plan.is_empty();
     let platform = String::new();
@@ -148,7 +149,7 @@ async fn wanted(
             return Err(Error::NothingBefore);
         };
         let objects = manifests.into_iter().map(|object| (Id::of(&object, namespace), object)).collect();
-        return Ok(Desired { objects, values });
+        return Ok(Desired { objects, values, remarks: Vec::new() });
     }
     let ground = Ground::look(cluster).await?;
     let values = if args.reset_values { given } else { merge(record.values, given) };

@@ -46,3 +46,11 @@ fn what_people_gave_stands_over_flags_and_over_what_nodes_show() {
     );
     assert_eq!(with_flags(json!({"a": 1}), None, None, "istio-system"), json!({"a": 1}));
 }
+
+#[test]
+fn a_value_that_nothing_reads_is_remarked_on_and_others_are_not() {
+    let remarks = |values| desired(&ground("v1.33.1"), "istio-system", values).unwrap().remarks;
+    assert_eq!(remarks(json!({})), Vec::<String>::new());
+    let of_unknown = remarks(json!({"ztunnel": {"logLevle": "debug"}}));
+    assert!(of_unknown.concat().contains("ztunnel.logLevle"), "{of_unknown:?}");
+}
