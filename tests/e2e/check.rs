@@ -91,8 +91,7 @@ pub(crate) fn somebody_with_few_rights_is_told_which_are_missing_and_what_is_not
 pub(crate) fn a_pod_of_the_agent_s_image_tells_what_a_node_is_like_and_is_gone_afterwards() {
     let cluster = Cluster::start(&["a"]);
     furnish(&cluster);
-    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/images");
-    cluster.load(&images.join("adit-node-agent.tar"));
+    cluster.load(&super::images::archives().join("adit-node-agent.tar"));
     let (code, report) = check(&cluster, cluster.kubeconfig(), &["--pre", "--node-probe"]);
     assert_eq!(code, 0, "{report:#}");
     found(&report, "node-redirection", "ok", "a way to redirect works on every node").unwrap();

@@ -108,7 +108,7 @@ fn carries(cluster: &Cluster, proxy: &Running, captured: impl Fn(&tests::lab::Ne
 
 /// Where `make images` has put the archives.
 #[track_caller]
-fn archives() -> PathBuf {
+pub(crate) fn archives() -> PathBuf {
     let folder = env::var_os("ADIT_E2E_IMAGES").map(PathBuf::from);
     folder.expect("ADIT_E2E_IMAGES is not set: run `make e2e`")
 }

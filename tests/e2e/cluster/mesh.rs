@@ -7,6 +7,8 @@ use tests::lab::kube::cluster::{Cluster, Machine, Ran};
 use tests::lab::kube::tool;
 use tests::lab::{Program, binaries, eventually, eventually_is, within};
 
+use crate::images::archives;
+
 pub(crate) fn a_pod_calls_another_node_s_through_the_mesh_that_the_charts_installed() {
     let cluster = with_mesh();
     enroll(&cluster);
@@ -103,7 +105,7 @@ fn with_istiod() -> Cluster {
     let cluster = Cluster::start(&["a", "b"]);
     cluster.load(&tool("sample-image.tar"));
     for image in ["adit-proxy", "adit-node-agent"] {
-        cluster.load(&images().join(format!("{image}.tar")));
+        cluster.load(&archives().join(format!("{image}.tar")));
     }
     cluster.install_istiod();
     cluster
@@ -153,12 +155,6 @@ fn proxy_of(cluster: &Cluster, node: &str) -> String {
 
 fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
-}
-
-/// Where `make e2e` has put the archives of our images.
-#[track_caller]
-fn images() -> PathBuf {
-    std::env::var_os("ADIT_E2E_IMAGES").expect("ADIT_E2E_IMAGES is not set: run `make e2e`").into()
 }
 
 const SYSTEM: &str = "istio-system";

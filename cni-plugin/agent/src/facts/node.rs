@@ -34,7 +34,7 @@ pub fn cgroups(text: &str) -> &'static str {
     }
 }
 
-/// Modules of /proc/modules that redirection may use, in the order of [`MODULES`].
+/// Modules of /proc/modules that redirection may use, in the order of `MODULES`.
 #[must_use]
 pub fn modules(text: &str) -> Vec<String> {
     let loaded: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
