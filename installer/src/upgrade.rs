@@ -122,10 +122,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         loaded.map_err(install::Error::from)?;
     }
     Box::pin(carry_out(context, &cluster, &prepared, &care)).await?;
-    // Whatever rolled has been waited for.
-    if rolls.is_empty() {
-        wait::ready(&cluster, output, &install::daemon_sets(&prepared.desired), args.timeout).await?;
-    }
+    // Also what rolled: its controller has yet to see that it may replace pods by itself again.
+    wait::ready(&cluster, output, &install::daemon_sets(&prepared.desired), args.timeout).await?;
     match output.format() {
         Format::Json => output.json(&Shown::new(&cluster.context, platform, &prepared.plan, !is_empty)),
         Format::Table | Format::Short if is_empty => output.line(format_args!("Nothing had to change.")),
