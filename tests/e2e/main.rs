@@ -9,6 +9,7 @@ mod cluster;
 mod figures;
 mod images;
 mod install;
+mod installer;
 mod pods;
 mod runtime;
 mod server;
@@ -53,6 +54,15 @@ fn main() -> ExitCode {
         agent::native_nftables_carry_a_pod_as_iptables_do,
         agent::both_families_of_a_pod_are_carried,
         agent::a_runtime_of_cni_1_1_is_told_how_the_agent_is_and_collects_garbage,
+        installer::a_second_installation_has_nothing_to_change,
+        installer::a_changed_value_is_a_plan_of_one_field_and_what_is_no_longer_wanted_goes,
+        installer::fields_of_others_are_conflicts_that_name_both_until_they_are_forced,
+        installer::missing_rights_are_named_all_at_once_and_nothing_is_changed,
+        installer::what_cannot_be_installed_is_refused_with_what_to_do,
+        installer::what_is_not_ready_in_time_is_told_with_its_reason,
+        installer::what_helm_installed_is_taken_over_whole_and_put_back,
+        installer::uninstalling_waits_until_no_pod_is_captured_and_leaves_nothing,
+        installer::an_upgrade_goes_node_by_node_and_stops_at_the_one_that_fails,
         install::uninstalled_the_node_and_its_pods_are_as_they_were,
         install::an_agent_without_rights_uninstalls_all_the_same,
         install::a_conflist_that_nobody_can_read_makes_the_agent_unready_until_it_can_be_read,
